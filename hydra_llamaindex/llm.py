@@ -1,0 +1,309 @@
+"""HydraLLM: a pool of keys, providers and models where LlamaIndex expects one LLM."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import ChatMessage, LLMMetadata, MessageRole
+from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_serializer
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms.loading import RECOGNIZED_LLMS
+from llama_index.core.program.utils import get_program_for_llm
+from llama_index.core.types import PydanticProgramMode
+from llama_index.llms.openai.utils import resolve_tool_choice
+from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
+
+from hydra_core.registry import HydraHandle, handle
+from hydra_llamaindex.arguments import PLACEHOLDER_KEY, call_options, constructor_arguments
+from hydra_llamaindex.messages import reads_media, to_wire
+from hydra_llamaindex.replies import StreamFold, chat_response
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+
+    from llama_index.core.base.llms.types import (
+        ChatResponse,
+        ChatResponseAsyncGen,
+        ChatResponseGen,
+        CompletionResponse,
+        CompletionResponseAsyncGen,
+        CompletionResponseGen,
+    )
+    from llama_index.core.prompts import PromptTemplate
+    from llama_index.core.tools.types import BaseTool
+    from llama_index.core.types import BasePydanticProgram
+    from pydantic import BaseModel
+
+    from hydra_core.config import HydraConfig
+    from hydra_core.hydra import Hydra
+    from hydra_core.messages import Chunk, Message
+
+_TOOL_MODES: Final = frozenset({PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION})
+
+
+class HydraLLM(OpenAILike):  # type: ignore[misc]  # it is untyped
+    """Use many keys, providers and models as one LlamaIndex LLM.
+
+        Settings.llm = HydraLLM()                        # keys from the environment
+        Settings.llm = HydraLLM("hydra.toml", model="smart", lane="research")
+
+    `config` is None, a path, a dict, a HydraConfig or a Hydra; models of one
+    configuration share one Hydra, so a copy knows which keys are resting.
+    `model` is a model, `provider/model`, an alias, or None for each provider's
+    default. `deadline` (also as `timeout`) is seconds for a whole call, waiting
+    included. `swarm="auto"` reads a context larger than one shard in parallel.
+
+    OpenAILike's other words mean what they mean there, except that `max_retries`,
+    `reuse_client` and `api_base` have no effect: Hydra owns retries and
+    connections. What is given to a call wins over `additional_kwargs`, and that
+    over the object's own settings. How an answer came about is in
+    `response.additional_kwargs["hydra"]` and `response.raw["hydra"]`.
+
+    Raises ConfigError for an unknown argument, and at the first call for an
+    unusable configuration; calls raise the errors of `hydra_core.errors`.
+    """
+
+    config: HydraHandle = Field(description="The pool: keys, providers and models.")
+    lane: str | None = Field(default=None, description="Use only keys reserved for this lane.")
+    provider: str | None = Field(default=None, description="Use only this provider.")
+    swarm: Literal["auto", "off"] = Field(
+        default="auto", description="Read a context larger than one shard in parallel, or never."
+    )
+    deadline: float | None = Field(
+        default=None, gt=0, description="Seconds for one whole call; None: as configured."
+    )
+    on_exhausted: Literal["answer", "raise"] | None = Field(
+        default=None, description="With no capacity: answer honestly, or raise PoolExhausted."
+    )
+    priority: int = Field(default=0, description="Place among waiting calls; lower goes first.")
+    api_key: str | None = Field(default=PLACEHOLDER_KEY, exclude=True, repr=False)
+    context_window: int = Field(
+        default=0, ge=0, description="Tokens; 0 means the smallest window of the pool."
+    )
+    is_chat_model: bool = True
+    is_function_calling_model: bool = True
+
+    _pool_window: int | None = PrivateAttr(default=None)
+
+    def __init__(
+        self,
+        config: Hydra
+        | HydraConfig
+        | HydraHandle
+        | Mapping[str, Any]
+        | str
+        | os.PathLike[str]
+        | None = None,
+        model: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments = constructor_arguments(kwargs, known=frozenset(type(self).model_fields))
+        super().__init__(config=handle(config), model=model or "", **arguments)
+
+    @field_serializer("config")
+    def _config_reference(self, config: HydraHandle) -> Any:
+        return config.reference
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which `load_llm` finds the class."""
+        return "hydra_llm"
+
+    @property
+    def hydra(self) -> Hydra:
+        """The Hydra behind this model, built on first use; raises ConfigError."""
+        return self.config.get()
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex plans with; the window is the smallest that a call may meet."""
+        return LLMMetadata(
+            context_window=self.context_window or self._smallest_window(),
+            num_output=self.max_tokens or -1,
+            is_chat_model=self.is_chat_model,
+            is_function_calling_model=self.is_function_calling_model,
+            model_name=self.model or "hydra",
+        )
+
+    def _smallest_window(self) -> int:
+        if self._pool_window is None:
+            groups = self.hydra.capacity(model=self.model or None, lane=self.lane)
+            known = [group.context_window for group in groups if group.context_window]
+            if not known:
+                return DEFAULT_CONTEXT_WINDOW
+            self._pool_window = min(known)
+        return self._pool_window
+
+    def _options(self, per_call: Mapping[str, Any]) -> dict[str, Any]:
+        own: dict[str, Any] = {
+            "model": self.model or None,
+            "provider": self.provider,
+            "lane": self.lane,
+            "deadline": self.deadline,
+            "on_exhausted": self.on_exhausted,
+            "priority": self.priority,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "reasoning_effort": self.reasoning_effort,
+            "modalities": self.modalities,
+            "audio": self.audio_config,
+        }
+        if self.logprobs:
+            own |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+        return call_options(own, self.additional_kwargs, per_call)
+
+    def _chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return chat_response(self.hydra.chat(to_wire(messages), **self._options(kwargs)))
+
+    async def _achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        wire = await _to_wire(messages)
+        return chat_response(await self.hydra.achat(wire, **self._options(kwargs)))
+
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        # Nothing is leased before the first `next`: a generator that is never
+        # started never runs its clean-up either.
+        fold = StreamFold()
+        chunks = self.hydra.stream(to_wire(messages), **self._options(kwargs))
+        with closing(cast("Generator[Chunk, None, None]", chunks)) as stream:
+            for chunk in stream:
+                if (response := fold.add(chunk)) is not None:
+                    yield response
+        yield fold.end()
+
+    async def _astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        async def responses() -> ChatResponseAsyncGen:
+            fold = StreamFold()
+            chunks = self.hydra.astream(await _to_wire(messages), **self._options(kwargs))
+            async with aclosing(cast("AsyncGenerator[Chunk, None]", chunks)) as stream:
+                async for chunk in stream:
+                    if (response := fold.add(chunk)) is not None:
+                        yield response
+            yield fold.end()
+
+        return responses()
+
+    def _complete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
+        return chat_to_completion_decorator(self._chat)(prompt, **kwargs)
+
+    async def _acomplete(self, prompt: str, **kwargs: Any) -> CompletionResponse:
+        return await achat_to_completion_decorator(self._achat)(prompt, **kwargs)
+
+    def _stream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseGen:
+        return stream_chat_to_completion_decorator(self._stream_chat)(prompt, **kwargs)
+
+    async def _astream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseAsyncGen:
+        return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
+
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,  # noqa: ARG002
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The arguments of a chat with tools; the caller's history is left as it was.
+
+        Fields that not every server knows (`strict`, `parallel_tool_calls`) are
+        sent only where leaving them out would change the meaning.
+        """
+        messages = list(chat_history or ())
+        if user_msg:
+            messages.append(
+                ChatMessage(role=MessageRole.USER, content=user_msg)
+                if isinstance(user_msg, str)
+                else user_msg
+            )
+        if not tools:
+            return {"messages": messages, **kwargs}
+        strict = self.strict if strict is None else strict
+        prepared = {
+            "messages": messages,
+            "tools": [_tool(tool, strict=strict) for tool in tools],
+            "tool_choice": resolve_tool_choice(tool_choice, tool_required),
+        }
+        if len(tools) > 1 and not allow_parallel_tool_calls:
+            prepared["parallel_tool_calls"] = False
+        return {**prepared, **kwargs}
+
+    def _prepare_schema(
+        self, llm_kwargs: dict[str, Any] | None, output_cls: type[BaseModel]
+    ) -> dict[str, Any]:
+        prepared: dict[str, Any] = super()._prepare_schema(dict(llm_kwargs or {}), output_cls)
+        return prepared
+
+    def _structured_stream_call(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any, None, None]:
+        if self._should_use_structure_outputs():
+            yield from super()._structured_stream_call(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+            return
+        program = self._tool_program(output_cls, prompt)
+        yield from program.stream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+
+    async def _structured_astream_call(
+        self,
+        output_cls: type[BaseModel],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any, None]:
+        if self._should_use_structure_outputs():
+            responses: AsyncGenerator[Any, None] = await super()._structured_astream_call(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+            return responses
+        program = self._tool_program(output_cls, prompt)
+        return await program.astream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+
+    def _tool_program(
+        self, output_cls: type[BaseModel], prompt: PromptTemplate
+    ) -> BasePydanticProgram[BaseModel]:
+        """A program that insists on the tool: LlamaIndex's own lets a stream answer in prose."""
+        by_tool = self.pydantic_program_mode in _TOOL_MODES and self.is_function_calling_model
+        return get_program_for_llm(
+            output_cls,
+            prompt,
+            self,
+            pydantic_program_mode=self.pydantic_program_mode,
+            **({"tool_choice": "required"} if by_tool else {}),
+        )
+
+
+async def _to_wire(messages: Sequence[ChatMessage]) -> list[Message]:
+    """As `to_wire`, with files and downloads kept off the event loop."""
+    if reads_media(messages):
+        return await asyncio.to_thread(to_wire, messages)
+    return to_wire(messages)
+
+
+def _tool(tool: BaseTool, *, strict: bool) -> dict[str, Any]:
+    spec: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
+    if strict:
+        spec["function"]["strict"] = True
+        spec["function"]["parameters"]["additionalProperties"] = False
+    return spec
+
+
+RECOGNIZED_LLMS[HydraLLM.class_name()] = HydraLLM

@@ -1,0 +1,152 @@
+"""Hydra's replies and streams as LlamaIndex's chat responses.
+
+`raw` is a dict in OpenAI's form with `usage`, because token counters call
+`dict()` on it; what Hydra knows of the way the answer took is under "hydra".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from llama_index.core.base.llms.types import ChatResponse, LogProb
+
+from hydra_core.dialects.tool_calls import ToolCallMerger
+from hydra_core.messages import Usage
+from hydra_llamaindex.messages import assistant_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hydra_core.messages import Chunk, Message, Reply
+
+ROUTE_KEY: Final = "hydra"
+"""Where `raw` and `additional_kwargs` hold kind, provider, model, key, attempts, coverage."""
+
+
+def chat_response(reply: Reply) -> ChatResponse:
+    """A whole reply; raises RequestRejected when a tool call was cut at `max_tokens`."""
+    route = {
+        "kind": reply.kind,
+        "provider": reply.provider,
+        "model": reply.model,
+        "key": reply.key,
+        "coverage": reply.coverage,
+        "eta": reply.eta,
+        "age": reply.age,
+        "latency": reply.latency,
+        "attempts": [asdict(attempt) for attempt in reply.attempts],
+    }
+    message = assistant_message(
+        reply.text,
+        reply.tool_calls,
+        thinking=_thinking(reply.message),
+        finish_reason=reply.finish_reason,
+    )
+    return ChatResponse(
+        message=message,
+        raw={**reply.raw, **_usage(reply.usage, reply.raw), ROUTE_KEY: route},
+        logprobs=_logprobs(reply.raw),
+        additional_kwargs={**_counts(reply.usage), ROUTE_KEY: route},
+    )
+
+
+class StreamFold:
+    """Folds a stream's deltas into the cumulative responses that LlamaIndex expects.
+
+    Tool calls appear in `end()` alone: LlamaIndex completes cut JSON, so a call
+    shown before the stream is whole could run with half an argument.
+    """
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._calls = ToolCallMerger()
+        self._last: Chunk | None = None
+        self._finish: str | None = None
+        self._usage: Usage | None = None
+
+    def add(self, chunk: Chunk) -> ChatResponse | None:
+        """Take one chunk; a response when it has text to show, else None."""
+        self._last = chunk
+        self._finish = chunk.finish_reason or self._finish
+        self._usage = chunk.usage or self._usage
+        for delta in chunk.tool_calls:
+            self._calls.add(delta)
+        if not chunk.text:
+            return None
+        self._text += chunk.text
+        return ChatResponse(
+            message=assistant_message(self._text),
+            delta=chunk.text,
+            raw=self._raw({"content": chunk.text}),
+            additional_kwargs={ROUTE_KEY: self._route()},
+        )
+
+    def end(self) -> ChatResponse:
+        """The last response: tool calls, usage, and no new text.
+
+        Raises RequestRejected when a tool call was cut at `max_tokens`.
+        """
+        usage = self._usage or Usage()
+        message = assistant_message(
+            self._text, tuple(self._calls.calls()), finish_reason=self._finish
+        )
+        delta: dict[str, Any] = dict(message.additional_kwargs)
+        return ChatResponse(
+            message=message,
+            delta="",
+            raw={**self._raw(delta, self._finish), **_usage(usage)},
+            additional_kwargs={**_counts(usage), ROUTE_KEY: self._route()},
+        )
+
+    def _route(self) -> dict[str, Any]:
+        last = self._last
+        if last is None:
+            return {}
+        return {"kind": last.kind, "provider": last.provider, "model": last.model, "key": last.key}
+
+    def _raw(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        return {
+            "object": "chat.completion.chunk",
+            "model": self._last.model if self._last else None,
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+            ROUTE_KEY: self._route(),
+        }
+
+
+def _counts(usage: Usage) -> dict[str, int]:
+    """Nothing when the provider reported nothing, so that a token counter estimates."""
+    if not usage.total_tokens:
+        return {}
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def _usage(usage: Usage, raw: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The provider's own usage, which may say more, else ours; never None."""
+    return {"usage": (raw or {}).get("usage") or _counts(usage)}
+
+
+def _thinking(message: Message) -> str:
+    """The model's reasoning, under either of the two names that servers use."""
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(message.get(name), str):
+            return str(message[name])
+    return ""
+
+
+def _logprobs(raw: dict[str, Any]) -> list[list[LogProb]] | None:
+    choices = raw.get("choices") or [{}]
+    content = (choices[0].get("logprobs") or {}).get("content")
+    if not content:
+        return None
+    return [
+        [
+            LogProb(token=top["token"], logprob=top["logprob"], bytes=top.get("bytes") or [])
+            for top in token.get("top_logprobs") or ()
+        ]
+        for token in content
+    ]
