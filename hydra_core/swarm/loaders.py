@@ -129,11 +129,11 @@ def _as_path(text: str) -> Path | None:
     """The path that a string means, or None when it is a text."""
     if not text or len(text) > _MAX_PATH or "\n" in text or "\r" in text or "\0" in text:
         return None
-    path = Path(text).expanduser()
     try:
+        path = Path(text).expanduser()
         if path.exists():
             return path
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: ~ of an unknown user
         return None
     if _PATH_LIKE.fullmatch(text.strip()):
         raise SourceError(f"no such file: {text!r}; check the path, or pass a Path or the text")
