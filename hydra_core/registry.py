@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.errors import ConfigError
+from hydra_core.vault import looks_like_key
 
 if TYPE_CHECKING:
     from hydra_core.config import HydraConfig
@@ -30,7 +31,7 @@ POOL_KEY: Final = "hydra_pool"
 """A reference `{POOL_KEY: id}` names a pool that exists in this process only."""
 
 _ENVIRONMENT: Final = "environment"
-_INLINE_SECRET_FIELDS: Final = frozenset({"value", "values", "api_key", "api_keys", "headers"})
+_SECRET_FIELDS: Final = frozenset({"value", "api_key", "api_keys"})
 _REMEDY: Final = (
     "name each key's variable (env = ...) instead of its value, or give the path of a "
     "configuration file, or give nothing and let the environment say it"
@@ -115,7 +116,7 @@ def handle(
     if isinstance(config, Mapping):
         if POOL_KEY in config:
             return lookup(str(config[POOL_KEY]), dict(config))
-        return _of_mapping(config)
+        return _of_config(config, config)
     return _of_object(config)
 
 
@@ -158,7 +159,8 @@ def _of_file(path: Path) -> HydraHandle:
         stat = full.stat()
     except OSError as error:
         raise ConfigError(
-            f"no configuration file at {full} ({error.strerror}); check the path"
+            f"no configuration file at {full} ({error.strerror}); check the path "
+            "(a model's name goes into model=)"
         ) from None
 
     def build() -> Hydra:
@@ -169,17 +171,18 @@ def _of_file(path: Path) -> HydraHandle:
     return _keep(f"file:{full}@{stat.st_mtime_ns:x}", str(full), build)
 
 
-def _of_mapping(config: Mapping[str, Any]) -> HydraHandle:
-    own = copy.deepcopy(dict(config))
-    digest = hmac.digest(_salt, _canonical(own), "sha256").hex()[:32]
+def _of_config(config: HydraConfig | Mapping[str, Any], plain: Mapping[str, Any]) -> HydraHandle:
+    own = copy.deepcopy(config)  # the caller may go on changing his dict
+    digest = hmac.digest(_salt, _canonical(plain), "sha256").hex()[:32]
     pool_id = f"config:{digest}"
 
     def build() -> Hydra:
         from hydra_core.hydra import Hydra
 
-        return Hydra(copy.deepcopy(own))
+        return Hydra(own)
 
-    return _keep(pool_id, own if _may_travel(own) else {POOL_KEY: pool_id}, build)
+    travels = isinstance(own, Mapping) and _may_travel(own)
+    return _keep(pool_id, dict(own) if travels else {POOL_KEY: pool_id}, build)
 
 
 def _of_object(config: Any) -> HydraHandle:
@@ -187,7 +190,7 @@ def _of_object(config: Any) -> HydraHandle:
     from hydra_core.hydra import Hydra
 
     if isinstance(config, HydraConfig):
-        return _of_mapping(config.model_dump(exclude_unset=True))
+        return _of_config(config, config.model_dump())
     if not isinstance(config, Hydra):
         raise ConfigError(
             f"config is a {type(config).__name__}; give a Hydra, a HydraConfig, a dict, the path "
@@ -226,26 +229,17 @@ def _plain(value: Any) -> Any:
 
 
 def _may_travel(value: Any) -> bool:
-    """True when plain data shows no secret: neither a key's value nor a URL with a password."""
+    """True when plain data shows no secret, not even one that was put in the wrong place."""
     if isinstance(value, Mapping):
         return all(
-            isinstance(name, str)
-            and not (name in _INLINE_SECRET_FIELDS and item)
-            and not (name == "keys" and _lists_text(item))
-            and _may_travel(item)
+            isinstance(name, str) and not (name in _SECRET_FIELDS and item) and _may_travel(item)
             for name, item in value.items()
         )
     if isinstance(value, list | tuple):
         return all(map(_may_travel, value))
     if isinstance(value, str):
-        return not ("://" in value and "@" in value)
+        return not looks_like_key(value) and not ("://" in value and "@" in value)
     return value is None or isinstance(value, bool | int | float)
-
-
-def _lists_text(keys: Any) -> bool:
-    return isinstance(keys, str) or (
-        isinstance(keys, list | tuple) and any(isinstance(key, str) for key in keys)
-    )
 
 
 def _renew_lock() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
@@ -12,25 +12,26 @@ from llama_index.core.base.llms.generic_utils import (
     chat_to_completion_decorator,
     stream_chat_to_completion_decorator,
 )
-from llama_index.core.base.llms.types import ChatMessage, LLMMetadata, MessageRole
+from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.core.bridge.pydantic import Field, PrivateAttr, field_serializer
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
+from llama_index.core.instrumentation.events.llm import LLMPredictEndEvent, LLMPredictStartEvent
 from llama_index.core.llms.loading import RECOGNIZED_LLMS
-from llama_index.core.program.utils import get_program_for_llm
-from llama_index.core.types import PydanticProgramMode
-from llama_index.llms.openai.utils import resolve_tool_choice
-from llama_index.llms.openai_like import OpenAILike  # type: ignore[import-untyped]
 
 from hydra_core.registry import HydraHandle, handle
 from hydra_llamaindex.arguments import PLACEHOLDER_KEY, call_options, constructor_arguments
 from hydra_llamaindex.messages import reads_media, to_wire
 from hydra_llamaindex.replies import StreamFold, chat_response
+from hydra_llamaindex.swarm_hook import aask_swarm, ask_swarm, reworded, swarm_question
+from hydra_llamaindex.tool_calling import ToolCalling
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 
     from llama_index.core.base.llms.types import (
+        ChatMessage,
         ChatResponse,
         ChatResponseAsyncGen,
         ChatResponseGen,
@@ -38,19 +39,17 @@ if TYPE_CHECKING:
         CompletionResponseAsyncGen,
         CompletionResponseGen,
     )
-    from llama_index.core.prompts import PromptTemplate
-    from llama_index.core.tools.types import BaseTool
-    from llama_index.core.types import BasePydanticProgram
-    from pydantic import BaseModel
+    from llama_index.core.prompts import BasePromptTemplate
+    from llama_index.core.types import TokenAsyncGen, TokenGen
 
     from hydra_core.config import HydraConfig
     from hydra_core.hydra import Hydra
     from hydra_core.messages import Chunk, Message
 
-_TOOL_MODES: Final = frozenset({PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION})
+dispatcher = get_dispatcher(__name__)
 
 
-class HydraLLM(OpenAILike):  # type: ignore[misc]  # it is untyped
+class HydraLLM(ToolCalling):
     """Use many keys, providers and models as one LlamaIndex LLM.
 
         Settings.llm = HydraLLM()                        # keys from the environment
@@ -205,90 +204,67 @@ class HydraLLM(OpenAILike):  # type: ignore[misc]  # it is untyped
     async def _astream_complete(self, prompt: str, **kwargs: Any) -> CompletionResponseAsyncGen:
         return await astream_chat_to_completion_decorator(self._astream_chat)(prompt, **kwargs)
 
-    def _prepare_chat_with_tools(
-        self,
-        tools: Sequence[BaseTool],
-        user_msg: str | ChatMessage | None = None,
-        chat_history: list[ChatMessage] | None = None,
-        verbose: bool = False,  # noqa: ARG002
-        allow_parallel_tool_calls: bool = False,
-        tool_required: bool = False,
-        tool_choice: str | dict[str, Any] | None = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """The arguments of a chat with tools; the caller's history is left as it was.
+    def predict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
+        """Answer a prompt; a context larger than one shard is read by a swarm."""
+        question = swarm_question(self, prompt, prompt_args)
+        if question is None:
+            return str(super().predict(prompt, **prompt_args))
+        response = ask_swarm(self, question)
+        if reworded(question, response):
+            return str(super().predict(prompt, **_reread(prompt_args, response)))
+        return self._predicted(prompt, prompt_args, response)
 
-        Fields that not every server knows (`strict`, `parallel_tool_calls`) are
-        sent only where leaving them out would change the meaning.
-        """
-        messages = list(chat_history or ())
-        if user_msg:
-            messages.append(
-                ChatMessage(role=MessageRole.USER, content=user_msg)
-                if isinstance(user_msg, str)
-                else user_msg
-            )
-        if not tools:
-            return {"messages": messages, **kwargs}
-        strict = self.strict if strict is None else strict
-        prepared = {
-            "messages": messages,
-            "tools": [_tool(tool, strict=strict) for tool in tools],
-            "tool_choice": resolve_tool_choice(tool_choice, tool_required),
-        }
-        if len(tools) > 1 and not allow_parallel_tool_calls:
-            prepared["parallel_tool_calls"] = False
-        return {**prepared, **kwargs}
+    async def apredict(self, prompt: BasePromptTemplate, **prompt_args: Any) -> str:
+        """As `predict`, on the running loop."""
+        question = swarm_question(self, prompt, prompt_args)
+        if question is None:
+            return str(await super().apredict(prompt, **prompt_args))
+        response = await aask_swarm(self, question)
+        if reworded(question, response):
+            return str(await super().apredict(prompt, **_reread(prompt_args, response)))
+        return self._predicted(prompt, prompt_args, response)
 
-    def _prepare_schema(
-        self, llm_kwargs: dict[str, Any] | None, output_cls: type[BaseModel]
-    ) -> dict[str, Any]:
-        prepared: dict[str, Any] = super()._prepare_schema(dict(llm_kwargs or {}), output_cls)
-        return prepared
+    def stream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenGen:
+        """As `predict`, token by token; a swarm's answer comes in one piece."""
+        question = swarm_question(self, prompt, prompt_args)
+        if question is None:
+            return cast("TokenGen", super().stream(prompt, **prompt_args))
+        response = ask_swarm(self, question)
+        if reworded(question, response):
+            again = super().stream(prompt, **_reread(prompt_args, response))
+            return cast("TokenGen", again)
+        text = self._predicted(prompt, prompt_args, response)
+        return (token for token in (text,))
 
-    def _structured_stream_call(
-        self,
-        output_cls: type[BaseModel],
-        prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
-        **prompt_args: Any,
-    ) -> Generator[Any, None, None]:
-        if self._should_use_structure_outputs():
-            yield from super()._structured_stream_call(
-                output_cls, prompt, llm_kwargs, **prompt_args
-            )
-            return
-        program = self._tool_program(output_cls, prompt)
-        yield from program.stream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+    async def astream(self, prompt: BasePromptTemplate, **prompt_args: Any) -> TokenAsyncGen:
+        """As `stream`, on the running loop."""
+        question = swarm_question(self, prompt, prompt_args)
+        if question is None:
+            return cast("TokenAsyncGen", await super().astream(prompt, **prompt_args))
+        response = await aask_swarm(self, question)
+        if reworded(question, response):
+            again = await super().astream(prompt, **_reread(prompt_args, response))
+            return cast("TokenAsyncGen", again)
+        text = self._predicted(prompt, prompt_args, response)
 
-    async def _structured_astream_call(
-        self,
-        output_cls: type[BaseModel],
-        prompt: PromptTemplate,
-        llm_kwargs: dict[str, Any] | None = None,
-        **prompt_args: Any,
-    ) -> AsyncGenerator[Any, None]:
-        if self._should_use_structure_outputs():
-            responses: AsyncGenerator[Any, None] = await super()._structured_astream_call(
-                output_cls, prompt, llm_kwargs, **prompt_args
-            )
-            return responses
-        program = self._tool_program(output_cls, prompt)
-        return await program.astream_call(llm_kwargs=dict(llm_kwargs or {}), **prompt_args)
+        async def tokens() -> TokenAsyncGen:
+            yield text
 
-    def _tool_program(
-        self, output_cls: type[BaseModel], prompt: PromptTemplate
-    ) -> BasePydanticProgram[BaseModel]:
-        """A program that insists on the tool: LlamaIndex's own lets a stream answer in prose."""
-        by_tool = self.pydantic_program_mode in _TOOL_MODES and self.is_function_calling_model
-        return get_program_for_llm(
-            output_cls,
-            prompt,
-            self,
-            pydantic_program_mode=self.pydantic_program_mode,
-            **({"tool_choice": "required"} if by_tool else {}),
-        )
+        return tokens()
+
+    def _predicted(
+        self, prompt: BasePromptTemplate, prompt_args: dict[str, Any], response: ChatResponse
+    ) -> str:
+        """The text of a swarm's answer, told to observers as a prediction of this prompt."""
+        text = response.message.content or ""
+        dispatcher.event(LLMPredictStartEvent(template=prompt, template_args=prompt_args))
+        self._log_template_data(prompt, **prompt_args)
+        dispatcher.event(LLMPredictEndEvent(output=text))
+        return text
+
+
+def _reread(prompt_args: dict[str, Any], response: ChatResponse) -> dict[str, Any]:
+    return {**prompt_args, "context_str": response.message.content or ""}
 
 
 async def _to_wire(messages: Sequence[ChatMessage]) -> list[Message]:
@@ -296,14 +272,6 @@ async def _to_wire(messages: Sequence[ChatMessage]) -> list[Message]:
     if reads_media(messages):
         return await asyncio.to_thread(to_wire, messages)
     return to_wire(messages)
-
-
-def _tool(tool: BaseTool, *, strict: bool) -> dict[str, Any]:
-    spec: dict[str, Any] = tool.metadata.to_openai_tool(skip_length_check=True)
-    if strict:
-        spec["function"]["strict"] = True
-        spec["function"]["parameters"]["additionalProperties"] = False
-    return spec
 
 
 RECOGNIZED_LLMS[HydraLLM.class_name()] = HydraLLM

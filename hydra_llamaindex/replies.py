@@ -47,8 +47,19 @@ def chat_response(reply: Reply) -> ChatResponse:
         message=message,
         raw={**reply.raw, **_usage(reply.usage, reply.raw), ROUTE_KEY: route},
         logprobs=_logprobs(reply.raw),
-        additional_kwargs={**_counts(reply.usage), ROUTE_KEY: route},
+        additional_kwargs={**usage_counts(reply.usage), ROUTE_KEY: route},
     )
+
+
+def usage_counts(usage: Usage) -> dict[str, int]:
+    """Token counts by OpenAI's names; none when none were reported: a counter then estimates."""
+    if not usage.total_tokens:
+        return {}
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
 
 
 class StreamFold:
@@ -96,7 +107,7 @@ class StreamFold:
             message=message,
             delta="",
             raw={**self._raw(delta, self._finish), **_usage(usage)},
-            additional_kwargs={**_counts(usage), ROUTE_KEY: self._route()},
+            additional_kwargs={**usage_counts(usage), ROUTE_KEY: self._route()},
         )
 
     def _route(self) -> dict[str, Any]:
@@ -114,20 +125,9 @@ class StreamFold:
         }
 
 
-def _counts(usage: Usage) -> dict[str, int]:
-    """Nothing when the provider reported nothing, so that a token counter estimates."""
-    if not usage.total_tokens:
-        return {}
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-
-
 def _usage(usage: Usage, raw: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The provider's own usage, which may say more, else ours; never None."""
-    return {"usage": (raw or {}).get("usage") or _counts(usage)}
+    return {"usage": (raw or {}).get("usage") or usage_counts(usage)}
 
 
 def _thinking(message: Message) -> str:
