@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_langchain.errors import UnknownArgument
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -65,17 +67,17 @@ _KNOWN: Final = _CALL | _BODY | _HANDLED | (ALIASES.keys() - {"api_key", "openai
 
 
 def reject_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
-    """Raise TypeError naming the first unknown argument and the one that was probably meant."""
+    """Raise UnknownArgument, naming the first unknown name and the one probably meant."""
     allowed = sorted(known)
     for name in names:
         if name not in allowed:
             near = difflib.get_close_matches(name, allowed, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"{what} knows no argument {name!r}{hint}")
+            raise UnknownArgument(f"{what} knows no argument {name!r}{hint}")
 
 
 def check_call(names: Iterable[str]) -> None:
-    """Raise TypeError if a call, or something bound to one, has an argument we do not know."""
+    """Raise UnknownArgument for a name that no call, nor anything bound to one, may have."""
     reject_unknown(
         names, _KNOWN, "a call of ChatHydra (fields of one provider alone go into extra_body)"
     )
@@ -84,7 +86,7 @@ def check_call(names: Iterable[str]) -> None:
 def call_arguments(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments for `Hydra.chat`: the call's own, then the model's defaults.
 
-    `timeout` is the deadline of the whole call in seconds. Raises TypeError for
+    `timeout` is the deadline of the whole call in seconds. Raises UnknownArgument for
     an argument we do not know, ValueError if `extra_body` repeats a known one.
     """
     check_call(given)

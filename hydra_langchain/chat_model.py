@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import aclosing, closing
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.language_models.base import LangSmithParams
+from langchain_core.caches import BaseCache
+from langchain_core.globals import get_llm_cache
 from langchain_core.runnables.retry import RunnableRetry
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from hydra_core.registry import HydraHandle, handle
-from hydra_langchain.arguments import (
-    ALIASES,
-    call_arguments,
-    check_call,
-    reject_unknown,
-)
+from hydra_langchain.arguments import check_call
+from hydra_langchain.cache import FullAnswersOnly
 from hydra_langchain.errors import is_worth_retrying, model_errors
-from hydra_langchain.from_wire import PROVIDER, StreamReader, chat_result, combined_outputs
-from hydra_langchain.pool import KEYS_VARIABLE, pool_of
+from hydra_langchain.from_wire import StreamReader, chat_result, combined_outputs
+from hydra_langchain.pooled import PooledModel
 from hydra_langchain.structured import (
     StructureMethod,
     ToolChoice,
@@ -34,44 +26,21 @@ from hydra_langchain.structured import (
 from hydra_langchain.to_wire import openai_messages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from langchain_core.callbacks import (
         AsyncCallbackManagerForLLMRun,
         CallbackManagerForLLMRun,
     )
-    from langchain_core.language_models import LanguageModelInput, ModelProfile
+    from langchain_core.language_models import LanguageModelInput
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_core.runnables import Runnable
     from langchain_core.runnables.retry import ExponentialJitterParams
     from langchain_core.tools import BaseTool
 
-    from hydra_core.config import HydraConfig
-    from hydra_core.hydra import Hydra
 
-    ConfigSource: TypeAlias = (
-        Hydra | HydraConfig | HydraHandle | Mapping[str, Any] | str | os.PathLike[str] | None
-    )
-else:
-    ConfigSource = Any  # the registry checks it, and pydantic must not copy it
-
-_DEFAULTS = (
-    "extra_body",
-    "lane",
-    "max_tokens",
-    "model",
-    "on_exhausted",
-    "priority",
-    "provider",
-    "stop",
-    "temperature",
-    "timeout",
-)
-"""Fields that a call falls back on."""
-
-
-class ChatHydra(BaseChatModel):
+class ChatHydra(PooledModel):
     """Chat with a whole pool of keys as if it were one model.
 
     `config` is None (every key the environment offers), a dict, the path of a
@@ -83,140 +52,11 @@ class ChatHydra(BaseChatModel):
     `max_retries` is accepted and has no effect: a call may use every usable
     route. `streaming=False` makes `stream()` yield whole answers. What a call is
     given goes before what the model was given; an unknown argument raises
-    TypeError. `response_metadata["hydra"]` tells the way of each answer.
+    UnknownArgument. `response_metadata["hydra"]` tells the way of each answer.
 
     Raises ConfigError if the configuration cannot be found; errors of a call are
     both Hydra's and LangChain's (`hydra_langchain.errors`).
     """
-
-    config: ConfigSource = Field(default=None, exclude=True, repr=False)
-    model: str | None = None
-    provider: str | None = None
-    base_url: str | None = None
-    api_keys: SecretStr | None = Field(default=None, exclude=True, repr=False)
-    lane: str | None = None
-    swarm: Literal["auto", "off"] = "auto"
-    on_exhausted: Literal["answer", "raise"] | None = None
-    priority: int = 0
-    temperature: float | None = None
-    max_tokens: int | None = None
-    timeout: float | None = None
-    stop: list[str] | None = None
-    max_retries: int | None = None
-    streaming: bool | None = None
-    extra_body: dict[str, Any] | None = None
-
-    # A mistyped name must not print the value it came with: it may be a key.
-    model_config = ConfigDict(hide_input_in_errors=True, protected_namespaces=())
-
-    def __init__(self, config: ConfigSource = None, **fields: Any) -> None:
-        if config is not None:
-            fields["config"] = config
-        super().__init__(**fields)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_fields(cls, given: dict[str, Any]) -> dict[str, Any]:
-        named = {ALIASES.get(name, name): value for name, value in given.items()}
-        reject_unknown(named, cls.model_fields, "ChatHydra")
-        if named.get("base_url") is not None and named.get("api_keys") is None:
-            named["api_keys"] = os.environ.get(KEYS_VARIABLE)
-        return named
-
-    @field_validator("config", mode="before")
-    @classmethod
-    def _hold_handle(cls, given: ConfigSource) -> HydraHandle | None:
-        return None if given is None else handle(given)
-
-    @field_validator("api_keys", mode="before")
-    @classmethod
-    def _join_keys(cls, given: Any) -> Any:
-        return ",".join(given) if isinstance(given, list | tuple) else given
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _list_stop(cls, given: Any) -> Any:
-        return [given] if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _set_hydra_version(self) -> ChatHydra:
-        self._add_version("hydra-llm", version("hydra-llm"))
-        return self
-
-    @model_validator(mode="after")
-    def _find_pool(self) -> ChatHydra:
-        self._handle()
-        return self
-
-    def _handle(self) -> HydraHandle:
-        """The pool behind this model, found anew: fields may be assigned."""
-        return pool_of(
-            self.config,
-            provider=self.provider,
-            base_url=self.base_url,
-            api_keys=self.api_keys,
-            model=self.model,
-        )
-
-    @property
-    def hydra(self) -> Hydra:
-        """The Hydra behind this model, built on first use.
-
-        Raises ConfigError when the configuration cannot be used.
-        """
-        return self._handle().get()
-
-    @property
-    def model_name(self) -> str:
-        """The model that is asked for; `auto` when each provider's default is."""
-        return self.model or "auto"
-
-    def __getstate__(self) -> dict[Any, Any]:
-        """Without the keys: the handle finds its pool again, or says that it cannot."""
-        state = super().__getstate__()
-        own = {"config": self._handle(), "api_keys": None, "base_url": None}
-        return {**state, "__dict__": {**state["__dict__"], **own}}
-
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        groups = self.hydra.capacity(model=self.model, lane=self.lane)
-        windows = [group.context_window for group in groups if group.context_window]
-        outputs = [group.max_output for group in groups if group.max_output]
-        found: ModelProfile = {}
-        if windows:
-            found["max_input_tokens"] = min(windows)
-        if outputs:
-            found["max_output_tokens"] = min(outputs)
-        return found or None
-
-    @property
-    def _llm_type(self) -> str:
-        return "hydra-chat"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        """What traces show and caches tell models apart by: no key, nor which one serves."""
-        shown = {name: getattr(self, name) for name in _DEFAULTS}
-        return {**shown, "model": self.model_name, "pool": self._handle().id}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = LangSmithParams(
-            ls_provider=PROVIDER,
-            ls_model_type="chat",
-            ls_model_name=str(kwargs.get("model") or self.model_name),
-        )
-        temperature = kwargs.get("temperature", self.temperature)
-        if temperature is not None:
-            params["ls_temperature"] = temperature
-        max_tokens = kwargs.get("max_tokens", self.max_tokens)
-        if max_tokens is not None:
-            params["ls_max_tokens"] = max_tokens
-        if found := stop or self.stop:
-            params["ls_stop"] = found
-        return params
-
-    def _arguments(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-        defaults = {name: getattr(self, name) for name in _DEFAULTS}
-        return call_arguments(defaults, {**given, "stop": stop})
 
     def _generate(
         self,
@@ -280,6 +120,33 @@ class ChatHydra(BaseChatModel):
                         yield shown
                 yield reader.end()
 
+    def _generate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        generate = super(ChatHydra, self._guarding_cache())._generate_with_cache
+        return generate(messages, stop=stop, run_manager=run_manager, **kwargs)
+
+    async def _agenerate_with_cache(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        generate = super(ChatHydra, self._guarding_cache())._agenerate_with_cache
+        return await generate(messages, stop=stop, run_manager=run_manager, **kwargs)
+
+    def _guarding_cache(self) -> ChatHydra:
+        """This model, or where a cache is in use a copy of it whose cache takes answers only."""
+        inner = self.cache if isinstance(self.cache, BaseCache) else get_llm_cache()
+        if self.cache is False or inner is None:
+            return self
+        return self.model_copy(update={"cache": FullAnswersOnly(inner)})
+
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None], /) -> dict[str, Any]:
         return combined_outputs(llm_outputs)
 
@@ -297,7 +164,7 @@ class ChatHydra(BaseChatModel):
 
         `tool_choice` is a tool's name, `auto`, `none`, `any` (or True: it must call
         one), or OpenAI's own object. Raises ValueError for a name that is none of
-        the tools', TypeError for an argument we do not know.
+        the tools', UnknownArgument for one we do not know.
         """
         check_call(kwargs)
         if response_format is not None:

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _NOT_FOUND: Final = 404
 
 
+class UnknownArgument(ConfigError, TypeError):
+    """A model or a call was given an argument that it does not know."""
+
+
 class ModelHydraError(HydraError, ModelError):
     """Any other error of Hydra; trying again would not help."""
 

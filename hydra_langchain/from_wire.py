@@ -20,6 +20,7 @@ from hydra_core.errors import StreamBroken
 
 if TYPE_CHECKING:
     from hydra_core.messages import Chunk, Reply, ToolCall, Usage
+    from hydra_core.swarm.values import SwarmResult
 
 PROVIDER: Final = "hydra"
 """`model_provider` of every message and `ls_provider` of every trace: they must agree."""
@@ -45,6 +46,26 @@ def chat_result(reply: Reply) -> ChatResult:
         generations=[ChatGeneration(message=message)],
         llm_output={"model_name": reply.model, "token_usage": _token_usage(reply.usage)},
     )
+
+
+def swarm_message(result: SwarmResult) -> AIMessage:
+    """A swarm's answer as a message, with its coverage and how many shards it took.
+
+    The tokens of all shards are under `hydra`, not in `usage_metadata`: there their
+    sum would look like one request that nearly fills the context window.
+    """
+    told: dict[str, Any] = {
+        "kind": result.kind,
+        "coverage": result.coverage,
+        "eta": result.eta,
+        "age": result.age,
+        "cost_usd": result.usage.cost_usd,
+        "resume_token": result.resume_token,
+    }
+    told = {name: value for name, value in told.items() if value is not None}
+    told |= {"shards": len(result.shards), "usage": _token_usage(result.usage)}
+    metadata = _metadata(None, None, told, None)
+    return AIMessage(content=result.text, response_metadata=metadata)
 
 
 class StreamReader:

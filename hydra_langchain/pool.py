@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hydra_core.errors import ConfigError
 from hydra_core.registry import HydraHandle, handle
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from hydra_core.config import HydraConfig
     from hydra_core.hydra import Hydra
 
+    ConfigSource: TypeAlias = (
+        Hydra | HydraConfig | HydraHandle | Mapping[str, Any] | str | os.PathLike[str] | None
+    )
+else:
+    ConfigSource = Any  # a pydantic field: the registry checks it, and nothing may copy it
+
 KEYS_VARIABLE: Final = "HYDRA_API_KEYS"
 """The environment variable that stands in for `api_keys`."""
 
@@ -24,7 +30,7 @@ _UNNAMED: Final = "custom"
 
 
 def pool_of(
-    config: Hydra | HydraConfig | HydraHandle | Mapping[str, Any] | str | os.PathLike[str] | None,
+    config: ConfigSource,
     *,
     provider: str | None,
     base_url: str | None,
