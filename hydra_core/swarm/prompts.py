@@ -101,7 +101,6 @@ contradict one of these. Drop what only touches the subject. Keep at most half."
 
 _BLANK_LINES: Final = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE_END: Final = re.compile(r"\n|(?<=[.!?])[\"'\u201d\u2019)]*[ \t]+")
-_PARAGRAPH_MARK: Final = re.compile(r"\[p\d+\] ?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +194,6 @@ def paragraphs_of(text: str, start: int, end: int) -> Iterator[Paragraph]:
 def numbered(text: str, paragraphs: Iterable[Paragraph]) -> str:
     """The paragraphs' text with `[p1] ` and so on before each; without them it is unchanged."""
     return "".join(f"[p{part.number}] {text[part.start : part.end]}" for part in paragraphs)
-
-
-def without_marks(quote: str) -> str:
-    """A quote without the paragraph numbers that a model may have copied along."""
-    return _PARAGRAPH_MARK.sub("", quote)
 
 
 def _line_end(text: str, start: int, edge: int) -> int:
