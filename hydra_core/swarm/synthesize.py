@@ -68,7 +68,15 @@ class Synthesis:
     quote was not found stay out.
     """
 
-    def __init__(self, question: str, facts: Sequence[Fact], *, budget: int, coverage: str) -> None:
+    def __init__(
+        self,
+        question: str,
+        facts: Iterable[Fact],
+        *,
+        documents: Sequence[str],
+        budget: int,
+        coverage: str,
+    ) -> None:
         self.answer: Answer | None = None
         self._question = question
         self._budget = max(1, budget)
