@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import NoReturn
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
 MASK = "****"
 _TAIL_FROM = 20  # a tail is shown only of secrets this long: 4 of fewer is too many
@@ -74,3 +77,94 @@ class Secret:
 
 def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode()).digest()
+
+
+# What the known providers' keys begin with.
+_KEY_PREFIXES: Final = (
+    "AIza", "AQ.", "csk-", "fw_", "gsk_", "hf_", "nvapi-", "pplx-", "r8_", "sk-", "xai-",
+)  # fmt: skip
+_KEY_LENGTH: Final = 20  # no known provider's key is shorter
+_RANDOM_RUN: Final = 16  # letters and digits mixed for this long are no name
+_WORD: Final = re.compile(r"[A-Za-z0-9]+")
+_NAME_LENGTH: Final = 80  # longer than any variable or model name worth repeating
+
+
+def looks_like_key(text: str) -> bool:
+    """True when a text that should be a name is rather a credential in the wrong place."""
+    if text.startswith(_KEY_PREFIXES) and len(text) >= _KEY_LENGTH:
+        return True
+    return any(
+        len(word) >= _RANDOM_RUN and not word.isalpha() and not word.isdigit()
+        for word in _WORD.findall(text)
+    )
+
+
+def shown(name: str) -> str:
+    """The name, quoted, if a message may repeat it; else only its shape."""
+    risky = looks_like_key(name) or name.startswith(_KEY_PREFIXES) or not name.isprintable()
+    return shape(name) if risky or len(name) > _NAME_LENGTH else f"'{name}'"
+
+
+def shape(value: object) -> str:
+    """What kind of value it is and how large, never its content."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case "":
+            return "an empty text"
+        case str():
+            return f"a text of {len(value)} characters"
+        case Mapping():
+            return f"a table of {len(value)}"
+        case list() | tuple():
+            return f"a list of {len(value)}"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKey:
+    """A key and the environment variable that held it."""
+
+    variable: str
+    secret: Secret
+
+
+def find_keys(names: Sequence[str], environ: Mapping[str, str]) -> tuple[FoundKey, ...]:
+    """The keys under these variable names and their numbered siblings, without duplicates.
+
+    `X`, then `X_1`, `X_2`, ... in numeric order (gaps are fine), then the lists
+    `XS` and `X_KEYS` (separated by commas or line breaks). Empty variables are
+    ignored. Raises ValueError, naming the variable, for a value that is no key.
+    """
+    found: dict[Secret, FoundKey] = {}
+    for name in names:
+        for variable in _siblings(name, environ):
+            for secret in _secrets(variable, environ[variable], listed=_is_list(name, variable)):
+                found.setdefault(secret, FoundKey(variable, secret))
+    return tuple(found.values())
+
+
+def _siblings(name: str, environ: Mapping[str, str]) -> list[str]:
+    numbered = re.compile(re.escape(name) + r"_?(\d+)")
+    matches = filter(None, map(numbered.fullmatch, environ))
+    ordered = sorted(matches, key=lambda match: (int(match[1]), match[0]))
+    candidates = [name, *(match[0] for match in ordered), f"{name}S", f"{name}_KEYS"]
+    return [variable for variable in candidates if environ.get(variable, "").strip()]
+
+
+def _is_list(name: str, variable: str) -> bool:
+    return variable in (f"{name}S", f"{name}_KEYS")
+
+
+def _secrets(variable: str, text: str, *, listed: bool) -> list[Secret]:
+    parts = [part for part in re.split(r"[,\s]+", text) if part] if listed else [text]
+    try:
+        return [Secret(part) for part in parts]
+    except ValueError as error:
+        problem = str(error)
+    raise ValueError(f"the variable {variable}: {problem}")

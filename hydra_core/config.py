@@ -1,0 +1,202 @@
+"""The configuration: providers, keys, limits and settings, checked before anything runs.
+
+Secrets are held as `vault.Secret` and are in no message, whatever was mistyped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from hydra_core import environment
+from hydra_core.config_errors import Problem, explain
+from hydra_core.config_file import read_config_file
+from hydra_core.config_parts import (
+    MASKED,
+    BudgetConfig,
+    KeyConfig,
+    LimitsConfig,
+    ModelConfig,
+    Name,
+    ProviderConfig,
+    ScoreWeights,
+    Seconds,
+    Settings,
+    as_secret,
+    repeats,
+)
+from hydra_core.environment import default_config_path, state_directory
+from hydra_core.errors import ConfigError
+from hydra_core.vault import Secret, shape, shown
+
+if TYPE_CHECKING:
+    from hydra_core.resolved import ResolvedProvider
+
+__all__ = [
+    "BudgetConfig",
+    "HydraConfig",
+    "KeyConfig",
+    "LimitsConfig",
+    "ModelConfig",
+    "ProviderConfig",
+    "ScoreWeights",
+    "default_config_path",
+    "load",
+    "state_directory",
+]
+
+
+def _store(value: object) -> object:
+    """A store's URL with a password is a secret as a whole."""
+    holds_password = isinstance(value, str) and "@" in value and "://" in value
+    return as_secret(value) if holds_password else value
+
+
+class HydraConfig(Settings):
+    """Everything Hydra needs to know, as `hydra.toml` writes it.
+
+    Times are seconds. `time_scale` shortens a provider's minutes and days, for
+    tests and demonstrations; it is not applied here.
+    """
+
+    language: Literal["en", "es"] = "en"
+    transport: Literal["auto", "pyreqwest", "httpx2"] = "auto"
+    strategy: Literal[
+        "priority", "round_robin", "least_used", "least_busy",
+        "fastest", "cheapest", "score", "adaptive",
+    ] = "adaptive"  # fmt: skip
+    on_exhausted: Literal["answer", "raise"] = "answer"
+    max_wait: Annotated[float, Field(ge=0)] = 30.0
+    rotate_at: Annotated[float, Field(gt=0, le=1)] = 0.95
+    timeout: Seconds = 120.0
+    attempt_timeout: Seconds = 60.0
+    first_token_timeout: Seconds = 20.0
+    stall_timeout: Seconds = 30.0
+    score_weights: ScoreWeights = ScoreWeights(reliability=0.4, speed=0.3, quality=0.2, recency=0.1)
+    store: Annotated[str | Secret | None, BeforeValidator(_store), MASKED] = None
+    cache: bool = True
+    time_scale: Seconds = 1.0
+    escalation_dir: Path | None = None
+    providers: tuple[ProviderConfig, ...] = ()
+    aliases: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        env_file: str | os.PathLike[str] | None = ".env",
+        environ: Mapping[str, str] | None = None,
+    ) -> HydraConfig:
+        """Read a `.toml` or `.json` file; keys named by `env` come from the environment.
+
+        `HYDRA_*` variables override the file's scalar settings. Raises ConfigError.
+        """
+        variables = environment.read(env_file, environ)
+        built = _build(read_config_file(Path(path)), variables, overridden=True)
+        if isinstance(built, str):
+            raise ConfigError(f"{Path(path).name}: {built}")
+        return built
+
+    @classmethod
+    def from_env(
+        cls,
+        env_file: str | os.PathLike[str] | None = ".env",
+        environ: Mapping[str, str] | None = None,
+    ) -> HydraConfig:
+        """Use every known provider whose keys or URL the environment or `.env` holds.
+
+        The real environment wins over `.env`; without any provider, `providers`
+        is empty. Raises ConfigError.
+        """
+        variables = environment.read(env_file, environ)
+        providers = environment.providers(variables)
+        built = _build({"providers": providers}, variables, overridden=True)
+        if isinstance(built, str):
+            raise ConfigError(built)
+        return built
+
+    def resolve(self) -> tuple[ResolvedProvider, ...]:
+        """The providers with every default filled in from the catalogue, in order."""
+        from hydra_core.resolved import resolve
+
+        return resolve(self)
+
+    def store_url(self, environ: Mapping[str, str] | None = None) -> str:
+        """The store as an SQLAlchemy URL, or "memory"; a password is in it if there is one."""
+        if isinstance(self.store, Secret):
+            return self.store.get_secret_value()
+        if self.store is not None:
+            return self.store
+        return f"sqlite:///{environment.state_path(environ) / 'hydra.db'}"
+
+    def cache_url(self, environ: Mapping[str, str] | None = None) -> str:
+        """Where replies are cached: beside the store, since a cache may be thrown away.
+
+        "memory" when there is no cache or the store is no SQLite file.
+        """
+        url = self.store_url(environ)
+        if not self.cache or not url.startswith("sqlite:///") or url == "sqlite:///:memory:":
+            return "memory"
+        path = Path(url.removeprefix("sqlite:///"))
+        return f"sqlite:///{path.with_name(f'{path.stem}-cache{path.suffix}')}"
+
+    def _problems(self) -> Iterator[Problem]:
+        yield from repeats((p.name for p in self.providers), "providers", field="name")
+        models = {provider.name: provider.model_names for provider in self.providers}
+        for alias, members in self.aliases.items():
+            if not members:
+                yield Problem("is empty; list at least one provider/model", "aliases", alias)
+            for index, member in enumerate(members):
+                provider, _, model = member.partition("/")
+                if model not in models.get(provider, ()):
+                    yield Problem(
+                        f"{shown(member)} is no model of a configured provider; write "
+                        "provider/model as listed under providers",
+                        *("aliases", alias, index),
+                    )
+
+
+def load(config: HydraConfig | Mapping[str, Any] | str | Path | None = None) -> HydraConfig:
+    """The configuration from whatever a user has: an object, a dict, a path, or nothing.
+
+    Nothing means the environment: the file that `HYDRA_CONFIG` names, else the
+    known providers' variables. A dict's settings are not overridden by `HYDRA_*`
+    variables. Raises ConfigError.
+    """
+    if isinstance(config, HydraConfig):
+        return config
+    if isinstance(config, str | os.PathLike):
+        return HydraConfig.from_file(config)
+    if config is None:
+        named = environment.read(".env", None).get("HYDRA_CONFIG")
+        return HydraConfig.from_file(named) if named else HydraConfig.from_env()
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"a configuration is a HydraConfig, a dict, a path or None, not {shape(config)}"
+        )
+    built = _build(config, environment.read(".env", None), overridden=False)
+    del config  # its values stay out of the traceback's frames
+    if isinstance(built, str):
+        raise ConfigError(built)
+    return built
+
+
+def _build(
+    data: Mapping[str, Any], environ: Mapping[str, str], *, overridden: bool
+) -> HydraConfig | str:
+    """The configuration, or what is wrong with it: an exception here would hold its frames."""
+    variables = environment.overrides(_SCALARS, environ) if overridden else {}
+    merged = {**data, **{name: environ[variable] for name, variable in variables.items()}}
+    try:
+        return HydraConfig.model_validate(merged, context={"environ": environ})
+    except ValidationError as error:
+        return explain(error, variables)
+
+
+_TABLES = ("score_weights", "providers", "aliases")
+_SCALARS = tuple(name for name in HydraConfig.model_fields if name not in _TABLES)

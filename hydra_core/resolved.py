@@ -1,0 +1,192 @@
+"""The configuration with nothing left open: what the engine is built from.
+
+Precedence of limits: a key's `model_limits`, then its `limits`, then the
+catalogue's free limits. The latter, and prices, belong to the vendor's own
+address, so they do not hold where the base URL is another.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hydra_core import catalog
+from hydra_core.active_hours import ActiveHours
+from hydra_core.config import BudgetConfig, LimitsConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hydra_core.catalog import CatalogEntry, CatalogModel, Dialect, FreeLimits, WindowShape
+    from hydra_core.config import HydraConfig, KeyConfig, ModelConfig, ProviderConfig
+    from hydra_core.vault import Secret
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """One model in use. Windows are tokens, prices USD per million; None: not known.
+
+    `limits` are those of an account that says nothing else.
+    """
+
+    name: str
+    context_window: int | None = None
+    max_output: int | None = None
+    input_usd: float | None = None
+    output_usd: float | None = None
+    limits: LimitsConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedKey:
+    """One key in use; `secret` None: a server that wants none.
+
+    `account` is the key's own name until someone says who owns it.
+    """
+
+    name: str
+    secret: Secret | None
+    account: str
+    account_known: bool
+    lanes: tuple[str, ...] = ()
+    limits: LimitsConfig | None = None
+    model_limits: Mapping[str, LimitsConfig] = field(default_factory=dict)
+    budget: BudgetConfig | None = None
+    active_hours: ActiveHours | None = None
+    disabled: bool = False
+
+    def limits_for(self, model: ResolvedModel) -> LimitsConfig | None:
+        """The limits of this key's account for one model, most specific first."""
+        own = self.model_limits.get(model.name)
+        if own is None:
+            return self.limits if self.limits is not None else model.limits
+        if self.limits is None:
+            return own
+        return self.limits.model_copy(update=own.model_dump(exclude_unset=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedProvider:
+    """One provider in use. `day_rule`: "rolling", or the zone at whose midnight days end.
+
+    `models` are in order of preference, never empty; neither are `keys`.
+    """
+
+    name: str
+    vendor: str
+    dialect: Dialect
+    base_url: str
+    priority: int
+    window: WindowShape
+    day_rule: str
+    models: tuple[ResolvedModel, ...]
+    keys: tuple[ResolvedKey, ...]
+    auth_header: str
+    auth_prefix: str
+    headers: tuple[tuple[str, str], ...]
+
+
+def resolve(config: HydraConfig) -> tuple[ResolvedProvider, ...]:
+    """Fill every default in. Keys that a provider has twice are dropped, the first is kept."""
+    return tuple(map(_provider, config.providers))
+
+
+def _provider(provider: ProviderConfig) -> ResolvedProvider:
+    entry = provider.known
+    dialect: Dialect = provider.dialect or (entry.dialect if entry else "openai")
+    auth = catalog.auth(dialect)
+    return ResolvedProvider(
+        name=provider.name,
+        vendor=entry.vendor if entry else provider.name,
+        dialect=dialect,
+        base_url=_base_url(provider, entry, dialect).rstrip("/"),
+        priority=provider.priority,
+        window=provider.window or (entry.window if entry else "sliding"),
+        day_rule=entry.day_rule if entry else catalog.ROLLING,
+        models=tuple(_models(provider, entry)),
+        keys=tuple(_keys(provider)),
+        auth_header=auth.auth_header,
+        auth_prefix=auth.auth_prefix,
+        headers=auth.headers,
+    )
+
+
+def _base_url(provider: ProviderConfig, entry: CatalogEntry | None, dialect: Dialect) -> str:
+    if provider.base_url is not None:
+        return provider.base_url
+    if entry is not None and entry.dialect != dialect:
+        entry = catalog.speaking(entry.vendor, dialect) or entry
+    # A provider without any URL is refused when the configuration is read.
+    return entry.base_url or "" if entry else ""
+
+
+def _models(provider: ProviderConfig, entry: CatalogEntry | None) -> Iterator[ResolvedModel]:
+    listed: Mapping[str, ModelConfig] = {model.name: model for model in provider.models}
+    for name in provider.model_names:
+        row = entry.model(name) if entry else None
+        yield _model(name, listed.get(name), row, own_address=provider.base_url is None)
+
+
+def _model(
+    name: str, given: ModelConfig | None, row: CatalogModel | None, *, own_address: bool
+) -> ResolvedModel:
+    facts: dict[str, float | int | None] = {}
+    for source, names in (
+        (row, ("context_window", "max_output")),
+        (row if own_address else None, ("input_usd", "output_usd")),
+        (given, ("context_window", "max_output", "input_usd", "output_usd")),
+    ):
+        facts |= {f: getattr(source, f) for f in names if getattr(source, f, None) is not None}
+    free = row.free if row is not None and own_address else None
+    return ResolvedModel(name, **facts, limits=_limits(free))  # type: ignore[arg-type]
+
+
+def _limits(free: FreeLimits | None) -> LimitsConfig | None:
+    if free is None:
+        return None
+    return LimitsConfig(
+        rpm=free.rpm, tpm=free.tpm, rpd=free.rpd, tpd=free.tpd, concurrency=free.concurrency
+    )
+
+
+def _keys(provider: ProviderConfig) -> Iterator[ResolvedKey]:
+    taken = {key.name for key in provider.keys}
+    seen: dict[Secret, str] = {}
+    number = 0
+    for key in provider.keys:
+        if key.value is not None and key.value in seen:
+            logger.info("%s: a key is there twice; only %s is used", provider.name, seen[key.value])
+            continue
+        number += 1
+        name = key.name or _free_name(provider.name, number, taken)
+        taken.add(name)
+        if key.value is not None:
+            seen[key.value] = name
+        yield _key(key, name)
+    if not provider.keys:
+        name = f"{provider.name}-1"
+        yield ResolvedKey(name, None, account=name, account_known=False)
+
+
+def _free_name(provider: str, number: int, taken: set[str | None]) -> str:
+    while f"{provider}-{number}" in taken:
+        number += 1
+    return f"{provider}-{number}"
+
+
+def _key(key: KeyConfig, name: str) -> ResolvedKey:
+    return ResolvedKey(
+        name=name,
+        secret=key.value,
+        account=key.account or name,
+        account_known=key.account is not None,
+        lanes=key.lanes,
+        limits=key.limits,
+        model_limits=key.model_limits,
+        budget=key.budget,
+        active_hours=ActiveHours.parse(key.active_hours) if key.active_hours else None,
+        disabled=key.disabled,
+    )
