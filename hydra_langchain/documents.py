@@ -18,7 +18,7 @@ from hydra_langchain.errors import model_errors
 from hydra_langchain.from_wire import swarm_message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from langchain_core.language_models import LanguageModelLike
     from langchain_core.output_parsers import BaseOutputParser
@@ -32,7 +32,7 @@ SWARM_EVENT: Final = "hydra_swarm"
 """Custom event of every swarm: its kind, coverage, shards, tokens and ETA."""
 
 _QUESTIONS: Final = ("input", "question", "query")
-_SWARM_ARGUMENTS: Final = ("deadline", "lane", "model")
+_WHOLE: Final = ("full", "cached")
 
 
 def create_swarm_documents_chain(
@@ -49,12 +49,12 @@ def create_swarm_documents_chain(
     `llm` is a ChatHydra, or one with bound arguments. The input is a dict with a
     list of documents under `document_variable_name` and the prompt's other
     variables. As long as the documents fit one shard, the prompt is filled with
-    all of them and sent once. Beyond that every key reads a part, and the
-    question (the input's `input`, `question` or `query`, else the prompt's other
-    variables) is answered from what they found; the rest of the prompt, which
-    speaks of a context that no request could hold, is not sent. Such an answer
-    comes in one piece, says itself when it is partial, and is announced by the
-    custom event `hydra_swarm`.
+    all of them and sent once. Beyond that every key reads a part for the question
+    (the input's `input`, `question` or `query`, else the prompt's other
+    variables, else the prompt itself), and the prompt is filled with what they
+    found. A partial answer or a notice is handed on as it is: it says what was
+    not read, and one more call could leave that out. The custom event
+    `hydra_swarm` tells coverage, shards and tokens.
 
     Raises ValueError if the prompt lacks the documents' variable, TypeError if
     there is no ChatHydra in `llm`.
@@ -72,9 +72,7 @@ def create_swarm_documents_chain(
         document_separator,
         document_variable_name,
     )
-    fill = RunnablePassthrough.assign(**{document_variable_name: form.context})
-    stuff = fill.with_config(run_name="format_inputs") | prompt | llm | parser
-    reader = _Reader(model, bound, form, stuff, parser)
+    reader = _Reader(model, bound, form, prompt | llm | parser, parser)
     chain = RunnableLambda(reader.answer, afunc=reader.aanswer)
     return chain.with_config(run_name="swarm_documents_chain")
 
@@ -138,46 +136,63 @@ class _Reader:
     model: ChatHydra
     bound: dict[str, Any]
     form: _Form
-    stuff: Runnable[dict[str, Any], Any]
+    last_call: Runnable[dict[str, Any], Any]
     parser: BaseOutputParser[Any]
 
     def answer(self, inputs: dict[str, Any], config: RunnableConfig) -> Any:
-        # A Runnable that is returned is run in place of this one, so its tokens stream.
+        """The answer, or the Runnable that gives it: LangChain runs it and streams its tokens."""
         with model_errors():
             hydra, question = self.model.hydra, self.form.question(inputs)
             sources = self._sources(hydra, inputs, question)
             if not sources:
-                return self.stuff
-            result = hydra.swarm(question, sources, **self._arguments())
-        dispatch_custom_event(SWARM_EVENT, _summary(result), config=config)
+                return self._filled_with(self.form.context)
+            result = hydra.swarm(question, sources, **self._target())
+        dispatch_custom_event(SWARM_EVENT, _told(result), config=config)
+        if result.kind in _WHOLE:
+            return self._filled_with(lambda _: result.text)
         return self.parser.invoke(swarm_message(result), config)
 
     async def aanswer(self, inputs: dict[str, Any], config: RunnableConfig) -> Any:
+        """As `answer`; the documents are measured and cut in a thread."""
         with model_errors():
             hydra, question = self.model.hydra, self.form.question(inputs)
             sources = await asyncio.to_thread(self._sources, hydra, inputs, question)
             if not sources:
-                return self.stuff
-            result = await hydra.aswarm(question, sources, **self._arguments())
-        await adispatch_custom_event(SWARM_EVENT, _summary(result), config=config)
+                return self._filled_with(self.form.context)
+            result = await hydra.aswarm(question, sources, **self._target())
+        await adispatch_custom_event(SWARM_EVENT, _told(result), config=config)
+        if result.kind in _WHOLE:
+            return self._filled_with(lambda _: result.text)
         return await self.parser.ainvoke(swarm_message(result), config)
 
-    def _sources(self, hydra: Hydra, inputs: dict[str, Any], question: str) -> Sequence[Document]:
+    def _filled_with(self, context: Callable[[dict[str, Any]], str]) -> Runnable[Any, Any]:
+        fill = RunnablePassthrough.assign(**{self.form.variable: context})
+        return fill.with_config(run_name="format_inputs") | self.last_call
+
+    def _sources(self, hydra: Hydra, inputs: dict[str, Any], question: str) -> list[Document]:
         """What a swarm has to read; nothing when one request can hold it all."""
-        context = self.form.context(inputs)
-        if self.model.swarm == "off" or not context.strip():
-            return ()
+        context, asked = self.form.context(inputs), self._asked()
+        # A swarm is told a model, never a provider alone: it would ask the others, too.
+        one_provider = asked.get("provider") and not asked.get("model")
+        if self.model.swarm == "off" or one_provider or not context.strip():
+            return []
         plan = hydra.plan(Document(context), question)
         if len(context) <= plan.shard_chars:
-            return ()
+            return []
         return self.form.sources(inputs, plan.shard_chars)
 
-    def _arguments(self) -> dict[str, Any]:
-        defaults = {name: getattr(self.model, name) for name in ("lane", "model", "timeout")}
-        sent = call_arguments(defaults, self.bound)
-        return {name: sent[name] for name in _SWARM_ARGUMENTS if name in sent}
+    def _asked(self) -> dict[str, Any]:
+        own = {name: getattr(self.model, name) for name in ("lane", "model", "provider", "timeout")}
+        return call_arguments(own, self.bound)
+
+    def _target(self) -> dict[str, Any]:
+        """Where the swarm may go and how long it may take."""
+        asked = self._asked()
+        if "provider" in asked and "/" not in asked.get("model", "/"):
+            asked["model"] = f"{asked['provider']}/{asked['model']}"
+        return {name: asked[name] for name in ("deadline", "lane", "model") if name in asked}
 
 
-def _summary(result: SwarmResult) -> dict[str, Any]:
+def _told(result: SwarmResult) -> dict[str, Any]:
     told: dict[str, Any] = swarm_message(result).response_metadata["hydra"]
     return told
