@@ -42,6 +42,18 @@ class FakeLimits:
         values = {name: getattr(self, name) for name in LIMIT_NAMES}
         return {name: value for name, value in values.items() if value is not None}
 
+    def over(self, base: FakeLimits) -> FakeLimits:
+        """These limits where they are set, else those of `base`; the window is this one's."""
+        stated = base.stated() | self.stated()
+        return FakeLimits(
+            rpm=stated.get("rpm"),
+            tpm=stated.get("tpm"),
+            rpd=stated.get("rpd"),
+            tpd=stated.get("tpd"),
+            concurrency=stated.get("concurrency"),
+            window=self.window,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FakeKey:

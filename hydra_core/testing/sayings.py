@@ -2,8 +2,8 @@
 
 Tables of the vendors' own statuses, codes and key phrases. `{model}`, `{account}`
 and `{reason}` are filled in when the words are spoken. A fault that a vendor's
-table lacks is said in OpenAI's words, which most of them speak; one whose row
-is None is no refusal there but a reply of status 200.
+table lacks is said in OpenAI's words, which most of them speak. OpenAI itself has
+none for a content filter: there it is no refusal but a reply of status 200.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Saying:
     told: float | None = None
 
 
-Sayings = dict[str, Saying | None]
+Sayings = dict[str, Saying]
 
 _INVALID: Final = "invalid_request_error"
 _TOO_LARGE: Final = "request_too_large"
@@ -88,7 +88,6 @@ OPENAI: Final[Sayings] = {
         "context_length_exceeded",
     ),
     "too_large": Saying(413, "Request too large for {model}.", _INVALID, _TOO_LARGE),
-    "content_filter": None,
     "bad_request": Saying(400, "{reason}", _INVALID),
     "not_found": Saying(404, "Unknown request URL.", _INVALID, "unknown_url"),
 }

@@ -56,16 +56,17 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        try:
-            self._http.receive_data(data)
-            self._advance()
-        except h11.RemoteProtocolError:
-            self._transport.close()
+        self._http.receive_data(data)
+        self._advance()
 
     def _advance(self) -> None:
         """Take requests from what has arrived, until one has to be waited for or played slowly."""
         while self.playing is None and not self._transport.is_closing():
-            event = self._http.next_event()
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError:  # it does not speak HTTP
+                self._transport.close()
+                return
             if isinstance(event, h11.Request):
                 self._request = event
                 self._body = []
@@ -126,10 +127,13 @@ class _Connection(asyncio.Protocol):
 
     def _played(self, task: asyncio.Task[None], exchange: Exchange) -> None:
         self.playing = None
-        exchange.on_end(not task.cancelled())
-        if not task.cancelled():
-            self._next_request()
-            self._advance()
+        sent = not task.cancelled() and task.exception() is None
+        exchange.on_end(sent)
+        if not sent:
+            self._transport.abort()
+            return
+        self._next_request()
+        self._advance()
 
     def _next_request(self) -> None:
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:

@@ -40,9 +40,13 @@ class Vendor:
     account_header: tuple[str, str] | None = None
     filter_finish: str = "content_filter"
 
-    def saying(self, fault: str) -> Saying | None:
-        """The words for a fault, or None where the vendor answers it with status 200."""
-        return self.sayings.get(fault, sayings.OPENAI[fault])
+    def refuses(self, fault: str) -> bool:
+        """False for what this vendor answers with status 200: some say a filtered reply so."""
+        return fault in self.sayings or fault in sayings.OPENAI
+
+    def saying(self, fault: str) -> Saying:
+        """The words for a fault that this vendor refuses."""
+        return self.sayings.get(fault) or sayings.OPENAI[fault]
 
     def reply_headers(self, scene: Scene, now: float) -> Headers:
         """What every reply states of the account and its limits, at `now`."""
