@@ -1,1 +1,1 @@
-
+"""What outlives a process. SQLAlchemy is imported here alone, and only on first use."""

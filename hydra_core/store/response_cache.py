@@ -1,0 +1,135 @@
+"""Replies kept for the hour of need: when nothing else can answer, an old answer may.
+
+Law 1: `put` never waits for a disk, and neither method ever raises.
+Law 2: what reaches the disk has passed `redact`.
+Law 3: an ill file costs the file, never the caller: a corrupt one is moved aside,
+       one that is locked, full or read-only is tried again later, and meanwhile
+       the memory goes on.
+Doubt: a reply evicted from memory while the file is unavailable is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, Row
+from hydra_core.store.write_behind import WriteBehind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+MEMORY: Final = "memory"
+_IN_MEMORY: Final = 512
+# Larger replies (a whole swarm's ledger) would crowd out all others.
+_LARGEST: Final = 1 << 20
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class CachedReply:
+    """A reply from earlier, as JSON data; `at` is when it was given, seconds since 1970."""
+
+    reply_json: dict[str, Any]
+    at: float
+
+
+class ResponseCache:
+    """Remembers replies by the fingerprint of their request, in memory and in a SQLite file.
+
+    `url` is "memory" or `sqlite:///path`; `redact` takes secrets out of a text. Kept
+    are 512 replies in memory, and in the file 10,000 for at most 7 days. Safe for any
+    number of threads; a forked child goes on with its own connection.
+    """
+
+    def __init__(
+        self, url: str, *, redact: Callable[[str], str], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._disk = _disk(url, redact, clock)
+        _caches.add(self)
+        if self._disk is not None:
+            # Also runs at the interpreter's exit, so that the last replies are written.
+            self._finalizer = weakref.finalize(self, self._disk.close)
+
+    def put(self, fingerprint: str, question: str, reply_json: dict[str, Any], at: float) -> None:
+        """Remember a reply given at `at`; it reaches the file within a moment."""
+        try:
+            reply = orjson.dumps(reply_json)
+        except TypeError:
+            # Text that is no Unicode (a lone surrogate) or an object that is no JSON.
+            logger.debug("a reply cannot be written as JSON, so it is not cached")
+            return
+        if len(reply) > _LARGEST:
+            return
+        with self._lock:
+            self._remember(fingerprint, reply, at)
+        if self._disk is not None:
+            self._disk.put(Row(fingerprint, question, reply, at))
+
+    def get(self, fingerprint: str) -> CachedReply | None:
+        """The last reply to this request, if it is no older than 7 days; it may read the disk."""
+        with self._lock:
+            found = self._recent.get(fingerprint)
+            if found is not None:
+                self._recent.move_to_end(fingerprint)
+        if found is None and self._disk is not None:
+            found = self._disk.get(fingerprint)
+        if found is None or found[1] < self._clock() - KEEP_SECONDS:
+            return None
+        try:
+            return CachedReply(orjson.loads(found[0]), found[1])
+        except orjson.JSONDecodeError:  # damage that SQLite did not notice
+            return None
+
+    def close(self) -> None:
+        """Write what is still waiting, for at most 2 seconds. Closing twice is harmless."""
+        if self._disk is not None:
+            self._disk.close()
+
+    def _remember(self, fingerprint: str, reply: bytes, at: float) -> None:
+        self._recent[fingerprint] = (reply, at)
+        self._recent.move_to_end(fingerprint)
+        while len(self._recent) > _IN_MEMORY:
+            self._recent.popitem(last=False)
+
+    def _after_fork(self) -> None:
+        """In a child: another thread may have held the lock, and the writer is not there."""
+        self._lock = threading.Lock()
+        if self._disk is not None:
+            self._disk.after_fork()
+
+
+def _disk(url: str, redact: Callable[[str], str], clock: Callable[[], float]) -> WriteBehind | None:
+    if url == MEMORY or url in (_SQLITE + ":memory:", "sqlite://"):
+        return None
+    if not url.startswith(_SQLITE):
+        logger.warning("replies are cached in memory only: the cache file must be sqlite:///path")
+        return None
+    path = Path(url.removeprefix(_SQLITE)).expanduser()
+    return WriteBehind(CacheFile(path), redact=redact, clock=clock)
+
+
+_caches: weakref.WeakSet[ResponseCache] = weakref.WeakSet()
+
+
+def _renew() -> None:
+    for cache in list(_caches):
+        cache._after_fork()  # noqa: SLF001 - the same module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,205 @@
+"""A thread that writes replies to their file, so that no caller waits for a disk.
+
+Law 1: `put` only appends; a queue that is full drops its oldest.
+Law 2: one lock around the file, never held while a caller appends.
+Law 3: what could not be written stays in the queue and is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from hydra_core.store.cache_file import Row, trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hydra_core.store.cache_file import CacheFile
+
+logger = logging.getLogger(__name__)
+
+_QUEUE: Final = 512
+_BATCH: Final = 64
+# How long a first reply waits for others to share its transaction.
+_LINGER: Final = 0.05
+_FLUSH: Final = 2.0
+_RETRY_FIRST: Final = 1.0
+_RETRY_LAST: Final = 60.0
+_PRUNE_EVERY: Final = 1_000  # rows written; the file grows by 10 % at most in between
+_TRY_AGAIN: Final = ("unavailable", "corrupt")
+_WORDS: Final = {
+    "unavailable": "locked, full, read-only or out of reach; replies stay in memory meanwhile",
+    "corrupt": "damaged; it was kept, and a new file begun",
+    "unusable": "cannot be used; replies stay in memory. Name another file as the store",
+    "refused": "would not take a reply; that reply stays in memory only",
+}
+_LOCK_WAIT: Final = 1.0  # a reader would rather do without than wait for the writer
+
+
+class WriteBehind:
+    """The queue and the thread in front of one `CacheFile`; it starts with the first row."""
+
+    def __init__(
+        self, file: CacheFile, *, redact: Callable[[str], str], clock: Callable[[], float]
+    ) -> None:
+        self._file = file
+        self._redact = redact
+        self._clock = clock
+        self._told: set[str] = set()
+        self._unusable = False
+        self._unpruned = _PRUNE_EVERY  # the first batch of a process prunes
+        self._reset()
+
+    def put(self, row: Row) -> None:
+        """Queue a row. Never blocks, never raises."""
+        if self._unusable or self._stopping.is_set():
+            return
+        self._waiting.append(row)
+        if self._thread is None:
+            self._start()
+        self._bell.set()
+
+    def get(self, fingerprint: str) -> tuple[bytes, float] | None:
+        """The stored reply and its time, also one that is still queued; None when unavailable."""
+        for row in reversed(tuple(self._waiting)):
+            if row.fingerprint == fingerprint:
+                return row.reply, row.at
+        if self._unusable or self._stopping.is_set():
+            return None
+        if not self._file_lock.acquire(timeout=_LOCK_WAIT):
+            return None
+        try:
+            return self._file.read(fingerprint)
+        except Exception as error:  # whatever a disk does, the caller goes on
+            self._suffered(error)
+            return None
+        finally:
+            self._file_lock.release()
+
+    def close(self) -> None:
+        """Write what waits, for at most 2 seconds, and let go of the file."""
+        self._stopping.set()
+        self._bell.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_FLUSH)
+        if self._file_lock.acquire(blocking=False):
+            try:
+                self._file.close()
+            finally:
+                self._file_lock.release()
+
+    def after_fork(self) -> None:
+        """In a child: no thread, fresh locks, an own connection; the parent writes its queue."""
+        closed = self._stopping.is_set()
+        self._file.abandon()
+        self._reset()
+        if closed:
+            self._stopping.set()
+
+    def _reset(self) -> None:
+        self._waiting: deque[Row] = deque(maxlen=_QUEUE)
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._file_lock = threading.Lock()
+        self._start_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def _start(self) -> None:
+        with self._start_lock:
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="hydra-cache", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down
+                self._unusable = True
+                return
+            self._thread = thread
+
+    def _run(self) -> None:
+        pause = 0.0
+        while True:
+            self._bell.wait()
+            self._bell.clear()
+            self._stopping.wait(pause or _LINGER)
+            done = self._drain()
+            pause = 0.0 if done else min(_RETRY_LAST, max(_RETRY_FIRST, pause * 2))
+            if self._stopping.is_set():
+                return
+            if not done:
+                self._bell.set()
+
+    def _drain(self) -> bool:
+        """Write the queue in batches; False when the file would not take it now."""
+        while self._waiting and not self._unusable:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            clean = [row for row in map(self._cleaned, batch) if row is not None]
+            with self._file_lock:
+                try:
+                    self._write(clean)
+                except Exception as error:  # as in `get`
+                    kind = self._suffered(error)
+                else:
+                    continue
+            if kind in _TRY_AGAIN:
+                self._give_back(batch)
+            if kind == "unavailable":
+                return False
+        return True
+
+    def _write(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        self._file.write(rows)
+        self._unpruned += len(rows)
+        if self._unpruned >= _PRUNE_EVERY:
+            self._file.prune(self._clock())
+            self._unpruned = 0
+
+    def _cleaned(self, row: Row) -> Row | None:
+        """The row without secrets, or None if it cannot be kept without them."""
+        try:
+            reply = self._redact(row.reply.decode()).encode()
+            orjson.loads(reply)
+            question = self._redact(row.question).encode("utf-8", "replace").decode()
+        except Exception:  # a failing redactor must not let the text through
+            self._tell("redaction", "a reply could not be redacted, so it is not stored")
+            return None
+        return Row(row.fingerprint, question, reply, row.at)
+
+    def _give_back(self, batch: list[Row]) -> None:
+        """Put rows back in front, as far as there is room; the oldest go first."""
+        room = _QUEUE - len(self._waiting)
+        if room > 0:
+            self._waiting.extendleft(reversed(batch[-room:]))
+
+    def _suffered(self, error: Exception) -> str:
+        """Sort a failure of the file, act on it, say it once; the caller holds the lock."""
+        kind = trouble(error)
+        reason = type(getattr(error, "orig", None) or error).__name__
+        if kind == "corrupt":
+            kind, reason = self._quarantine(reason)
+        if kind == "unusable":
+            self._unusable = True
+        self._tell(kind, f"{_WORDS[kind]} ({reason})")
+        return kind
+
+    def _quarantine(self, reason: str) -> tuple[str, str]:
+        """Move the file aside, but once only: a disk that ruins new files is no place to write."""
+        if "corrupt" in self._told:
+            return "unusable", reason
+        try:
+            return "corrupt", self._file.quarantine(self._clock()).name
+        except OSError as error:
+            return "unusable", type(error).__name__
+
+    def _tell(self, kind: str, words: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            logger.warning("response cache %s: %s", self._file.path, words)
