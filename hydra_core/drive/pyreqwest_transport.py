@@ -1,0 +1,259 @@
+"""HTTP by pyreqwest, a binding of Rust's reqwest: the cheaper client, measured in CPU per call.
+
+What its behaviour asks of this module:
+
+- Its own thread carries on with a request whose caller was cancelled while no
+  headers had come; nothing can stop it. Each request therefore gets a limit of
+  its own, so that such an orphan ends with the call's limit at the latest.
+- Pieces are held back until a buffer is full, unless that buffer's size is zero.
+- A response dropped without its exit keeps the connection; `PyreqwestStream`
+  closes it when it is collected.
+- Its blocking client does not see Ctrl-C, and aborts the process when an error
+  follows one; threads use this module through `blocking` instead.
+- It cannot run in a process forked after it ran.
+- It says nothing of reused connections, but itself sends again a request whose
+  connection turned out to be closed before anything was written.
+"""
+
+# ruff: noqa: ASYNC109 - a timeout that is an argument is the contract of a transport
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import ClientClosedError, PyreqwestError, RequestPanicError
+from pyreqwest.proxy import ProxyBuilder
+
+from hydra_core.drive import transport as common
+from hydra_core.drive.proxies import Proxies, from_environment
+from hydra_core.errors import ConfigError, HydraClosed
+from hydra_core.messages import Fault
+from hydra_core.wire import Failed, Replied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyreqwest.client import Client
+    from pyreqwest.request import StreamRequest
+    from pyreqwest.response import Response
+
+    from hydra_core.vault import Secret
+    from hydra_core.wire import WireRequest
+
+# Bytes of a body that are read together with the headers: most replies whole.
+_FIRST_READ = 256 * 1024
+_LATER_READ = 1024 * 1024
+# Seconds; the longest life of a stream, and so of one that was abandoned before its headers.
+_STREAM_LIFE = 1800.0
+# hyper's mark of a failure before the request was put on the wire.
+_CONNECTING = "(connect)"
+
+
+class PyreqwestTransport:
+    """An `AsyncTransport`; unlike others it may serve several event loops."""
+
+    name = "pyreqwest"
+
+    def __init__(
+        self, *, proxies: Proxies | None = None, connect_timeout: float = common.CONNECT_TIMEOUT
+    ) -> None:
+        """`proxies` None: those of the environment. Raises ConfigError in a forked process."""
+        common.quiet("pyreqwest")
+        self._generation = common.generation()
+        self._closed = False
+        self._client = _client(proxies or from_environment(), connect_timeout)
+
+    async def send(
+        self, wire: WireRequest, secret: Secret | None, *, timeout: float
+    ) -> Replied | Failed:
+        """See `AsyncTransport.send`."""
+        request = self._request(wire, secret, limit=timeout, buffer=_FIRST_READ)
+        if isinstance(request, Failed):
+            return request
+        try:
+            async with request as response:
+                return await _whole(response, wire.url)
+        except PyreqwestError as error:
+            return _failed(error, wire.url)
+
+    async def open(
+        self, wire: WireRequest, secret: Secret | None, *, timeout: float
+    ) -> PyreqwestStream | Failed:
+        """See `AsyncTransport.open`."""
+        request = self._request(wire, secret, limit=timeout + _STREAM_LIFE, buffer=0)
+        if isinstance(request, Failed):
+            return request
+        try:
+            async with asyncio.timeout(timeout):
+                response = await request.__aenter__()
+        except PyreqwestError as error:
+            return _failed(error, wire.url)
+        except TimeoutError:
+            return common.failed(wire.url, Fault.TIMEOUT, "no answer in time")
+        stream = PyreqwestStream(request, response, wire.url)
+        refusal = common.refusal(wire.url, stream.status, stream.headers)
+        if refusal is not None:
+            await stream.aclose()
+            return refusal
+        return stream
+
+    async def aclose(self) -> None:
+        """See `AsyncTransport.aclose`."""
+        if not self._closed:
+            self._closed = True
+            if self._generation == common.generation():
+                await self._client.close()
+
+    def _request(
+        self, wire: WireRequest, secret: Secret | None, *, limit: float, buffer: int
+    ) -> StreamRequest | Failed:
+        # Apart from the awaiting frames: the key is in no local variable while anything waits.
+        if self._closed:
+            raise HydraClosed("the transport was closed; build a new one")
+        if self._generation != common.generation():
+            return common.inherited(wire.url)
+        try:
+            builder = self._client.request(wire.method, wire.url).headers(wire.headers)
+            if secret is not None:
+                value = wire.auth_prefix + secret.get_secret_value()
+                builder = builder.header(wire.auth_header, value, is_sensitive=True)
+            return (
+                builder.body_bytes(wire.body)
+                .timeout(timedelta(seconds=max(limit, 0.0)))
+                .streamed_read_buffer_limit(buffer)
+                .build_streamed()
+            )
+        except ValueError:  # its message holds the header's value
+            return common.unsendable(wire.url)
+
+
+class PyreqwestStream:
+    """An `AsyncOpenStream`."""
+
+    def __init__(self, request: StreamRequest, response: Response, url: str) -> None:
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = common.merged(_headers(response))
+        self._request = request
+        self._reader = response.body_reader
+        self._url = url
+        self._end: Failed | None = None
+        self._closed = False
+
+    async def read(self, timeout: float) -> bytes | Failed | None:
+        """See `AsyncOpenStream.read`."""
+        if self._closed:
+            return self._end
+        try:
+            async with asyncio.timeout(timeout):
+                piece = await self._reader.read_chunk()
+            if piece is not None:
+                return piece.to_bytes()
+        except PyreqwestError as error:
+            self._end = _failed(error, self._url)
+        except TimeoutError:
+            self._end = common.failed(self._url, Fault.TIMEOUT, "nothing more came in time")
+        await self.aclose()
+        return self._end
+
+    async def aclose(self) -> None:
+        """See `AsyncOpenStream.aclose`."""
+        if not self._closed:
+            self._closed = True
+            await self._request.__aexit__(None, None, None)
+
+    def __del__(self) -> None:
+        if not self._closed:
+            # Leaving takes a single step and no event loop, so it can be taken here.
+            with contextlib.suppress(StopIteration, PyreqwestError, RuntimeError):
+                self._request.__aexit__(None, None, None).send(None)
+
+
+async def _whole(response: Response, url: str) -> Replied | Failed:
+    status = response.status
+    headers = common.merged(_headers(response))
+    refusal = common.refusal(url, status, headers)
+    if refusal is not None:
+        return refusal
+    length = common.declared_length(headers)
+    if length is not None:
+        if length > common.MAX_BODY:
+            return common.too_long(url)
+        return Replied(status, headers, (await response.bytes()).to_bytes())
+    reader = response.body_reader
+    pieces: list[bytes] = []
+    room = common.MAX_BODY
+    while (piece := await reader.read(_LATER_READ if pieces else _FIRST_READ)) is not None:
+        pieces.append(piece.to_bytes())
+        room -= len(piece)
+        if room < 0:
+            return common.too_long(url)
+    return Replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _headers(response: Response) -> Iterator[tuple[str, str]]:
+    headers = response.headers
+    try:
+        yield from list(headers.items())
+    except ValueError:  # one value is not ASCII; the others still count
+        for name in headers:
+            with contextlib.suppress(ValueError):
+                yield name, ", ".join(response.get_header_all(name))
+
+
+def _failed(error: PyreqwestError, url: str) -> Failed:
+    said = _words(error)
+    if _CONNECTING in said:
+        if isinstance(error, TimeoutError):
+            return common.failed(url, Fault.TIMEOUT, "no connection in time", written=False)
+        return common.unconnected(url, said)
+    if isinstance(error, TimeoutError):
+        return common.failed(url, Fault.TIMEOUT, "no whole answer in time")
+    if isinstance(error, ClientClosedError):
+        return common.failed(url, Fault.CANCELLED, "the transport was closed during the call")
+    if isinstance(error, RequestPanicError):
+        return common.failed(url, Fault.UNKNOWN, "the HTTP client failed")
+    return common.broken(url, said)
+
+
+def _words(error: PyreqwestError) -> str:
+    # The causes that quote the request's URL are left out: a path may hold any word.
+    details = getattr(error, "details", None) or {}
+    causes = [cause["message"] for cause in details.get("causes") or ()]
+    return " ".join(text for text in causes if " url (" not in text).lower()
+
+
+def _client(proxies: Proxies, connect_timeout: float) -> Client:
+    builder = (
+        ClientBuilder()
+        .gzip(enable=False)
+        .brotli(enable=False)
+        .zstd(enable=False)
+        .deflate(enable=False)
+        .follow_redirects(enable=False)
+        .referer(enable=False)
+        .http1_lower_case_headers()
+        .user_agent(common.USER_AGENT)
+        .default_headers([("accept-encoding", "identity")])
+        .connect_timeout(timedelta(seconds=connect_timeout))
+        .pool_idle_timeout(timedelta(seconds=common.KEEP_ALIVE))
+        .pool_max_idle_per_host(common.MAX_IDLE)
+        .no_proxy()
+    )
+    excluded = ",".join(proxies.bypass)
+    try:
+        if proxies.http is not None:
+            builder = builder.proxy(ProxyBuilder.http(proxies.http).no_proxy(excluded))
+        if proxies.https is not None:
+            builder = builder.proxy(ProxyBuilder.https(proxies.https).no_proxy(excluded))
+        return builder.build()
+    except ValueError:
+        raise ConfigError("the proxy in the environment cannot be used; correct it") from None
+    except RuntimeError:
+        raise ConfigError(
+            "transport = 'pyreqwest' cannot run in a process forked after it ran; "
+            "start processes by 'spawn', or use transport = 'auto'"
+        ) from None
