@@ -20,6 +20,7 @@ from hydra_core.errors import (
     PoolExhausted,
     RequestRejected,
 )
+from hydra_core.messages import Fault
 from hydra_core.swarm.citations import ShardQuotes, Verified
 from hydra_core.swarm.prompts import paragraphs_of
 from hydra_core.swarm.split import CONTEXT_TAIL, Shard
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from hydra_core.messages import Reply
     from hydra_core.swarm.document import Document
     from hydra_core.swarm.prompts import Paragraph
-
-CONTENT_FILTER: Final = "refused by the content filter"
-EMPTY: Final = "the reply was empty"
-TIMED_OUT: Final = "no answer before the deadline"
-TRUNCATED: Final = "the reply was cut off"
-UNPARSABLE: Final = "the reply could not be parsed"
-TOO_LONG: Final = "too long for every model"
 
 MAX_CONFIDENCE: Final = 5.0
 MAX_INFERRED: Final = 4.5
@@ -87,10 +81,14 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The shard cannot be read, and why; `error` is what would be raised if all fail so."""
+    """The shard could not be read, and why; `error` is what is raised if all end so.
 
-    reason: str
+    `again` is True when the same call may well succeed another time.
+    """
+
+    reason: Fault
     error: Exception | None = None
+    again: bool = False
 
 
 Outcome = Read | Truncated | Unparsable | TooLong | Exhausted | Failed
@@ -103,15 +101,15 @@ def read_reply(
     if reply.kind == "wait":
         return Exhausted(reply.eta, PoolExhausted(reply.text, eta=reply.eta))
     if reply.finish_reason == "content_filter":
-        return Failed(CONTENT_FILTER)
+        return Failed(Fault.CONTENT_FILTER)
     located = _Locator(document, shard, paragraphs)
     if reply.finish_reason == "length":
         facts = located.facts(_whole_facts(reply.text), confidence=MAX_CONFIDENCE)
         return Truncated(tuple(fact for fact in facts if fact.state in ("exact", "folded")))
     if reply.finish_reason not in _NORMAL_ENDS:
-        return Failed(f"the reply ended with {reply.finish_reason!r}")
+        return Failed(Fault.INVALID_RESPONSE, again=True)
     if not reply.text.strip():
-        return Failed(EMPTY)
+        return Failed(Fault.INVALID_RESPONSE, again=True)
     report = parse_object(reply.text)
     relevant = _as_bool(report.get("relevant")) if report else None
     if report is None or relevant is None:
@@ -129,17 +127,24 @@ def read_error(error: Exception) -> Outcome:
     """
     match error:
         case DeadlineExceeded():
-            return Failed(TIMED_OUT, error)
+            return Failed(Fault.TIMEOUT, error, again=True)
         case PoolExhausted():
             return Exhausted(error.eta, error)
         case ContextTooLong():
             return TooLong()
         case ContentRefused():
-            return Failed(CONTENT_FILTER, error)
+            return Failed(Fault.CONTENT_FILTER, error)
+        case RequestRejected() if _oversize(error):
+            return TooLong()
         case RequestRejected():
-            return Failed(f"rejected: {error}", error)
+            return Failed(Fault.BAD_REQUEST, error)
         case _:
             raise error
+
+
+def _oversize(error: RequestRejected) -> bool:
+    """Whether no limit lets a request of this size through; a smaller one may pass."""
+    return bool(error.attempts) and error.attempts[-1].outcome == Fault.REQUEST_TOO_LARGE
 
 
 def parse_object(text: str) -> dict[str, Any] | None:

@@ -1,0 +1,302 @@
+"""Which shard is sent next, and what its outcome means for the rest: no clock, no I/O.
+
+    law 1   every shard ends as read, failed or waiting; none is dropped
+    law 2   a shard that found no capacity has not failed: it waits, no attempt is spent
+    law 3   the map closes early enough that the answer can still be written
+
+Which key serves a call, and when, is the engine's part: it plans over all waiting
+calls. This module keeps enough calls outstanding for it, in the right order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Final, assert_never
+
+from hydra_core.messages import Fault
+from hydra_core.swarm.map import Exhausted, Failed, Read, TooLong, Truncated, Unparsable, halve
+from hydra_core.swarm.prompts import map_prompt, repair_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from hydra_core.messages import Message, Reply
+    from hydra_core.swarm.account import Account
+    from hydra_core.swarm.coverage import CoverageLedger
+    from hydra_core.swarm.document import Document
+    from hydra_core.swarm.map import Outcome
+    from hydra_core.swarm.prompts import Paragraph
+    from hydra_core.swarm.split import Shard
+    from hydra_core.swarm.values import Fact
+
+PATIENCE: Final = 120.0
+"""Seconds without any reply after which a swarm without a deadline stops waiting for capacity.
+
+Two windows of a limit per minute: what is still refused then is a daily limit or an outage.
+"""
+
+MAX_ATTEMPTS: Final = 3
+RESERVE_SHARE: Final = 0.2
+"""Share of the deadline kept for the synthesis until call latencies are known."""
+
+RESERVE_MOST: Final = 20.0
+RESERVE_LATENCIES: Final = 1.5
+"""The synthesis is given this many of the slowest map calls seen: its output is longer."""
+
+GRACE: Final = 0.1
+"""Share of the reserve that calls in flight may overrun the close of the map."""
+
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class MapTask:
+    """One map call to make. `timeout` None: as long as the caller's own settings say."""
+
+    shard: Shard
+    messages: tuple[Message, ...]
+    paragraphs: tuple[Paragraph, ...]
+    started: float
+    timeout: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make these calls now."""
+
+    tasks: tuple[MapTask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to start for this many seconds, or until a call ends; None: only the latter."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The map is over; call `close`, which abandons what is in flight."""
+
+
+Step = Start | Wait | Close
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How often a shard was tried; `draft` is an output that is to be repaired."""
+
+    made: int = 0
+    draft: str | None = None
+    repaired: bool = False
+
+
+class SwarmRun:
+    """The map phase of one swarm; times are seconds from its start.
+
+    `shards` are given in the order in which they are to be read; `width` is the
+    number of calls to keep outstanding. The driver asks `step`, obeys, and hands
+    every call's end to `report`; at `Close` it calls `close`.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        documents: Mapping[str, Document],
+        shards: Iterable[Shard],
+        *,
+        ledger: CoverageLedger,
+        account: Account,
+        width: int,
+        deadline: float | None = None,
+    ) -> None:
+        self.facts: list[Fact] = []
+        self.errors: list[Exception] = []
+        self._question = question
+        self._documents = documents
+        self._queue = deque(shards)
+        self._ledger = ledger
+        self._account = account
+        self._width = max(1, width)
+        self._deadline = deadline
+        self._tries: dict[int, _Tries] = {}
+        self._flying: dict[int, MapTask] = {}
+        self._shortage = _Shortage(patience=PATIENCE if deadline is None else inf)
+        self._slowest = 0.0
+        for shard in self._queue:
+            account.open(shard)
+
+    @property
+    def close_at(self) -> float:
+        """When the map ends, so that the synthesis keeps its reserve."""
+        return inf if self._deadline is None else self._deadline - self._reserve(self._deadline)
+
+    @property
+    def eta_at(self) -> float | None:
+        """When the capacity that was missing last returns, if that is known."""
+        return self._shortage.until
+
+    def step(self, now: float) -> Step:
+        """What to do now."""
+        if not (self._queue or self._flying):
+            return Close()
+        if now >= self.close_at:
+            return self._closing(now)
+        if not self._flying and self._shortage.hopeless(now, self.close_at):
+            return Close()
+        if self._shortage.over_at > now:
+            return _wait_until(min(self._shortage.over_at, self.close_at), now)
+        room = self._width - len(self._flying)
+        tasks = [self._launch(now) for _ in range(min(room, len(self._queue)))]
+        if tasks:
+            return Start(tuple(tasks))
+        return _wait_until(self.close_at, now)
+
+    def report(self, task: MapTask, outcome: Outcome, reply: Reply | None, now: float) -> None:
+        """Take the end of a call; `reply` is None when there was none."""
+        shard = task.shard
+        if self._flying.pop(shard.index, None) is None:
+            return
+        self._account.book(shard, outcome, reply, start=task.started, now=now)
+        if reply is not None:
+            calls = [attempt.latency for attempt in reply.attempts[-1:]] or [reply.latency]
+            self._slowest = max(self._slowest, *calls)
+        if not isinstance(outcome, Exhausted):
+            self._shortage.ended(now)
+        match outcome:
+            case Read(facts=facts):
+                self.facts += facts
+                self._ledger.read(shard)
+                self._account.settle(shard, "read")
+                self._account.tell("read", now, shard)
+            case Truncated(facts=facts):
+                self.facts += facts
+                self._halve(shard, Fault.INVALID_RESPONSE, now)
+            case TooLong():
+                self._halve(shard, Fault.CONTEXT_TOO_LONG, now)
+            case Unparsable(output=output):
+                self._unparsable(shard, output, now)
+            case Exhausted(eta=eta):
+                self.errors.append(outcome.error)
+                self._exhausted(shard, eta, now)
+            case Failed():
+                self._failed(shard, outcome, now)
+            case _:
+                assert_never(outcome)
+
+    def close(self, now: float) -> None:
+        """End the map: whatever is unread waits, and the ledger says why."""
+        reason = "deadline" if now >= self.close_at else "waiting"
+        left = [*self._queue, *(task.shard for task in self._flying.values())]
+        for shard in left:
+            self._ledger.waiting(shard, until=self._shortage.until, reason=reason)
+            self._account.settle(shard, "waiting", reason)
+        self._queue.clear()
+        self._flying.clear()
+
+    def _launch(self, now: float) -> MapTask:
+        shard = self._queue.popleft()
+        tries = self._tries.setdefault(shard.index, _Tries())
+        tries.made += 1
+        prompt = map_prompt(self._documents[shard.document], shard, self._question)
+        messages = prompt.messages
+        if tries.draft is not None:
+            messages = repair_prompt(messages, tries.draft)
+            tries.draft, tries.repaired = None, True
+        timeout = None if self.close_at == inf else self.close_at - now
+        task = MapTask(shard, messages, prompt.paragraphs, now, timeout)
+        self._flying[shard.index] = task
+        self._account.tell("started", now, shard)
+        return task
+
+    def _closing(self, now: float) -> Step:
+        """Past the close: calls in flight have a short grace, then they are abandoned."""
+        overrun = self.close_at + GRACE * self._reserve(self._deadline or 0.0)
+        return Wait(overrun - now) if self._flying and now < overrun else Close()
+
+    def _reserve(self, deadline: float) -> float:
+        learned = RESERVE_LATENCIES * self._slowest
+        guess = min(RESERVE_SHARE * deadline, RESERVE_MOST)
+        return min(max(learned, guess), deadline / 2)
+
+    def _exhausted(self, shard: Shard, eta: float | None, now: float) -> None:
+        """Put the shard back first in line; nothing starts before capacity returns."""
+        self._tries[shard.index].made -= 1
+        self._shortage.seen(eta, now)
+        self._queue.appendleft(shard)
+        self._ledger.waiting(shard, until=self._shortage.until)
+        self._account.settle(shard, "waiting", "waiting")
+        self._account.tell("waiting", now, shard)
+
+    def _unparsable(self, shard: Shard, output: str, now: float) -> None:
+        tries = self._tries[shard.index]
+        if tries.repaired:
+            self._failed(shard, Failed(Fault.INVALID_RESPONSE), now)
+            return
+        tries.draft = output
+        self._again(shard, now)
+
+    def _failed(self, shard: Shard, outcome: Failed, now: float) -> None:
+        if outcome.error is not None:
+            self.errors.append(outcome.error)
+        if outcome.again and self._tries[shard.index].made < MAX_ATTEMPTS:
+            self._again(shard, now)
+            return
+        self._ledger.failed(shard, outcome.reason)
+        self._account.settle(shard, "failed", outcome.reason)
+        self._account.tell("failed", now, shard)
+
+    def _again(self, shard: Shard, now: float) -> None:
+        self._queue.appendleft(shard)
+        self._account.tell("again", now, shard)
+
+    def _halve(self, shard: Shard, reason: Fault, now: float) -> None:
+        halves = halve(self._documents[shard.document], shard, self._account.next_index)
+        if halves is None:
+            self._failed(shard, Failed(reason), now)
+            return
+        self._account.tell("halved", now, shard)
+        self._account.replace(shard, halves)
+        self._queue.extendleft(reversed(halves))
+
+
+def _wait_until(moment: float, now: float) -> Wait:
+    return Wait(None if moment == inf else moment - now)
+
+
+class _Shortage:
+    """What is known of missing capacity: since when, how often, and when it ends.
+
+    `over_at` is when calls may start again, `until` when the provider's limits say
+    that capacity returns; None when nobody knows.
+    """
+
+    def __init__(self, *, patience: float) -> None:
+        self.over_at = 0.0
+        self.until: float | None = None
+        self._patience = patience
+        self._rounds = 0
+        self._progress_at = 0.0
+
+    def seen(self, eta: float | None, now: float) -> None:
+        """A call found no capacity; refusals of one round count once."""
+        if now >= self.over_at:
+            self._rounds += 1
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._rounds)
+        self.until = None if eta is None else now + eta
+        self.over_at = inf if eta is None else now + max(eta, pause)
+
+    def ended(self, now: float) -> None:
+        """A call was served: whatever was missing is there again."""
+        self.over_at, self.until = 0.0, None
+        self._rounds, self._progress_at = 0, now
+
+    def hopeless(self, now: float, close_at: float) -> bool:
+        """Whether capacity comes back too late, or nothing has been served for too long."""
+        if not self._rounds:
+            return False
+        late = self.over_at >= close_at or self.over_at - now > self._patience
+        return late or now - self._progress_at > self._patience + _LONGEST_PAUSE
