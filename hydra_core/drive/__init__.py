@@ -1,1 +1,1 @@
-
+"""The drivers: the only lock and the only I/O of a call."""

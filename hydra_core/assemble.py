@@ -1,0 +1,188 @@
+"""From a configuration to a pool: deployments, quota groups, routes and lines."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from hydra_core.catalog import ROLLING
+from hydra_core.dialects import get_dialect
+from hydra_core.drive.exchange import Exchange, Line
+from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
+from hydra_core.engine.health import Rest
+from hydra_core.engine.key_manager import KeyManager, Settings
+from hydra_core.engine.quota import Bucket, FixedWindow, QuotaGroup, SlidingWindow
+from hydra_core.engine.routing import RouteBook
+from hydra_core.engine.score import ScoreWeights
+from hydra_core.wire import DAY, MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hydra_core.config import HydraConfig, LimitsConfig
+    from hydra_core.engine.quota import Window
+    from hydra_core.resolved import ResolvedKey, ResolvedProvider
+    from hydra_core.wire import LimitKind
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What a Hydra runs on."""
+
+    manager: KeyManager
+    exchange: Exchange
+
+
+def assemble(config: HydraConfig, *, now: float) -> Pool:
+    """Build the pool of a configuration; `now` is the clock's monotonic time.
+
+    Raises ConfigError when a provider speaks a dialect that is not supported.
+    """
+    builder = _Builder(config.time_scale, now)
+    providers = config.resolve()
+    for provider in providers:
+        builder.add(provider)
+    routes = RouteBook(
+        builder.deployments, aliases=config.aliases, lanes=builder.lanes, ranks=builder.ranks
+    )
+    weights = config.score_weights
+    settings = Settings(
+        strategy=config.strategy,
+        weights=ScoreWeights(
+            weights.reliability, weights.speed, weights.quality, weights.recency
+        ),
+        rotate_at=config.rotate_at,
+        scale=config.time_scale,
+    )
+    windows = {provider.name: str(provider.window) for provider in providers}
+    manager = KeyManager(builder.deployments, routes, settings, windows=windows)
+    return Pool(manager, Exchange(builder.lines))
+
+
+class _Builder:
+    """Collects deployments; groups and rests that keys share are made once."""
+
+    def __init__(self, scale: float, now: float) -> None:
+        self.deployments: list[Deployment] = []
+        self.lanes: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.ranks: dict[Deployment, int] = {}
+        self.lines: dict[tuple[str, str], Line] = {}
+        self._scale = scale
+        self._now = now
+        self._rests: dict[tuple[str, ...], Rest] = {}
+        self._groups: dict[tuple[str, str, str], QuotaGroup] = {}
+
+    def add(self, provider: ResolvedProvider) -> None:
+        """Take a provider's models and keys in."""
+        dialect = get_dialect(provider.dialect, provider.vendor)
+        models = [
+            ModelFacts(
+                provider.name,
+                model.name,
+                context_window=model.context_window,
+                max_output=model.max_output,
+                input_usd=model.input_usd,
+                output_usd=model.output_usd,
+            )
+            for model in provider.models
+        ]
+        for key in provider.keys:
+            if key.disabled:
+                continue
+            self.lanes[provider.name, key.name] = key.lanes
+            self.lines[provider.name, key.name] = Line(
+                dialect,
+                provider.base_url,
+                key.secret,
+                provider.auth_header,
+                provider.auth_prefix,
+                provider.headers,
+            )
+            for rank, facts in enumerate(models):
+                self._deploy(provider, key, facts, rank)
+
+    def _deploy(
+        self, provider: ResolvedProvider, key: ResolvedKey, facts: ModelFacts, rank: int
+    ) -> None:
+        limits = key.limits_for(provider.models[rank])
+        group = self._group(provider, key, facts, limits)
+        deployment = Deployment(
+            provider=provider.name,
+            model=facts,
+            key=key.name,
+            account=key.account,
+            group=group,
+            scopes=Scopes(
+                key=self._rest(provider.name, "key", key.name),
+                account=self._rest(provider.name, "account", key.account),
+                group=self._rest(provider.name, "group", key.account, facts.name),
+                provider=self._rest(provider.name),
+            ),
+            priority=provider.priority,
+            order=len(self.deployments),
+        )
+        self.deployments.append(deployment)
+        self.ranks[deployment] = rank
+
+    def _rest(self, *name: str) -> Rest:
+        return self._rests.setdefault(name, Rest("/".join(name)))
+
+    def _group(
+        self,
+        provider: ResolvedProvider,
+        key: ResolvedKey,
+        facts: ModelFacts,
+        limits: LimitsConfig | None,
+    ) -> QuotaGroup:
+        """The group of account x model; what several keys of it state, the smallest holds."""
+        name = (provider.name, key.account, facts.name)
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = QuotaGroup("/".join(name))
+        if limits is None:
+            return group
+        if limits.concurrency is not None:
+            group.concurrency = min(limits.concurrency, group.concurrency or limits.concurrency)
+        for window in self._windows(provider, limits):
+            known = group.window(window.kind, window.length)
+            if known is None:
+                group.windows.append(window)
+            else:
+                known.limit = min(known.limit, window.limit)
+        return group
+
+    def _windows(self, provider: ResolvedProvider, limits: LimitsConfig) -> Iterator[Window]:
+        for kind, per_minute, per_day in (
+            ("requests", limits.rpm, limits.rpd),
+            ("tokens", limits.tpm, limits.tpd),
+        ):
+            if per_minute is not None:
+                yield self._minute(provider, kind, per_minute)  # type: ignore[arg-type]
+            if per_day is not None:
+                yield self._day(provider, kind, per_day)  # type: ignore[arg-type]
+
+    def _minute(self, provider: ResolvedProvider, kind: LimitKind, limit: float) -> Window:
+        if provider.window == "bucket":
+            return Bucket(kind, limit, MINUTE * self._scale)
+        # The edges of a fixed minute are not known; a rolling count respects them all.
+        return SlidingWindow(kind, limit, MINUTE * self._scale)
+
+    def _day(self, provider: ResolvedProvider, kind: LimitKind, limit: float) -> Window:
+        length = DAY * self._scale
+        if provider.day_rule != ROLLING and self._scale == 1.0:
+            left = seconds_to_midnight(provider.day_rule, time.time())
+            return FixedWindow(kind, limit, length, resets_at=self._now + left)
+        if provider.window == "bucket":
+            return Bucket(kind, limit, length)
+        return SlidingWindow(kind, limit, length)
+
+
+def seconds_to_midnight(zone: str, epoch: float) -> float:
+    """Real seconds from `epoch` to the next midnight in a zone; days of 23 and 25 h included."""
+    here = ZoneInfo(zone)
+    today = datetime.fromtimestamp(epoch, here).date()
+    midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), here)
+    return midnight.timestamp() - epoch

@@ -1,0 +1,116 @@
+"""The last rungs of the ladder: a cached answer with its age, or an honest wait with its ETA."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from hydra_core.drive.redaction import redacted
+from hydra_core.messages import ChatRequest, Reply
+
+if TYPE_CHECKING:
+    from hydra_core.config import HydraConfig
+    from hydra_core.drive.exchange import Exchange
+    from hydra_core.errors import PoolExhausted
+    from hydra_core.store.response_cache import ResponseCache
+
+_WAIT = {
+    "en": "No key can answer now. This request could start in about {eta}. Nothing was lost: ask again then.",
+    "es": "Ninguna llave puede responder ahora. Esta petición podría empezar en unos {eta}. "
+    "No se ha perdido nada: vuelve a preguntar entonces.",
+}
+_NO_ETA = {
+    "en": "No key can answer, and waiting will not help: {why}. See health() for the state of every key.",
+    "es": "Ninguna llave puede responder y esperar no ayudará: {why}. Véase health() para el estado "
+    "de cada llave.",
+}
+_UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
+_KEPT = ("provider", "model", "key", "finish_reason")
+
+
+class Ladder:
+    """What a caller gets when no full answer can be had in time."""
+
+    def __init__(self, config: HydraConfig, exchange: Exchange) -> None:
+        self._language = config.language
+        self._exchange = exchange
+        self._cache: ResponseCache | None = None
+        if config.cache:
+            from hydra_core.store.response_cache import ResponseCache
+
+            self._cache = ResponseCache(config.store_url, redact=self._redact)
+
+    def _redact(self, text: str) -> str:
+        return redacted(text, self._exchange.secrets)
+
+    def remember(self, request: ChatRequest, reply: Reply) -> None:
+        """Keep a full answer for bad times; never waits for a disk."""
+        if self._cache is None or reply.tool_calls or not reply.text:
+            return
+        kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
+        kept["text"] = reply.text
+        self._cache.put(_fingerprint(request), _question(request), kept, time.time())
+
+    def instead(self, request: ChatRequest, error: PoolExhausted) -> Reply:
+        """A cached answer to the same request, else a notice of the wait."""
+        found = self._cache.get(_fingerprint(request)) if self._cache is not None else None
+        if found is not None:
+            text = str(found.reply_json["text"])
+            return Reply(
+                text=text,
+                message={"role": "assistant", "content": text},
+                kind="cached",
+                age=max(0.0, time.time() - found.at),
+                eta=error.eta,
+                attempts=error.attempts,
+                provider=found.reply_json.get("provider"),
+                model=found.reply_json.get("model"),
+                key=found.reply_json.get("key"),
+                finish_reason=found.reply_json.get("finish_reason"),
+            )
+        text = self._notice(error)
+        return Reply(
+            text=text,
+            message={"role": "assistant", "content": text},
+            kind="wait",
+            eta=error.eta,
+            attempts=error.attempts,
+        )
+
+    def _notice(self, error: PoolExhausted) -> str:
+        if error.eta is not None:
+            return _WAIT[self._language].format(eta=duration(error.eta))
+        faults = dict.fromkeys(f"{a.key}: {a.outcome}" for a in error.attempts)
+        why = ", ".join(faults) or _UNKNOWN[self._language]
+        return _NO_ETA[self._language].format(why=why)
+
+    def close(self) -> None:
+        """Flush what is still to be written."""
+        if self._cache is not None:
+            self._cache.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them: `8 s`, `3 min 20 s`, `5 h 10 min`. Rounded up."""
+    whole = int(-(-seconds // 1))
+    if whole < 100:  # noqa: PLR2004 - up to there seconds read better than minutes
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:  # noqa: PLR2004
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def _fingerprint(request: ChatRequest) -> str:
+    parts = (request.messages, request.model, request.provider, request.params)
+    data = orjson.dumps(parts, default=str, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _question(request: ChatRequest) -> str:
+    content = request.messages[-1].get("content")
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,125 @@
+"""The driver for threads: obeys a journey's steps with blocking I/O.
+
+The text of `aio` with `await` taken out; both exist because a sync caller must
+never need an event loop (notebooks already run one) nor an async one a thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, assert_never
+
+from hydra_core.drive.gate import ThreadBell
+from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.messages import Reply
+from hydra_core.wire import Answer, Failed, Replied
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from hydra_core.drive.exchange import Exchange, StreamPatience, StreamRecord
+    from hydra_core.drive.gate import Gate
+    from hydra_core.drive.transport import OpenStream, Transport
+    from hydra_core.engine.dispatch import Dispatch
+    from hydra_core.messages import Chunk
+
+
+class SyncDriver:
+    """Carries journeys through one gate over one transport, from any thread."""
+
+    def __init__(self, gate: Gate, exchange: Exchange, transport: Transport) -> None:
+        self._gate = gate
+        self._exchange = exchange
+        self._transport = transport
+
+    def complete(self, journey: Dispatch) -> Reply | GiveUp:
+        """One whole reply, or the reason why there is none."""
+        try:
+            while True:
+                match self._gate.step(journey, ThreadBell):
+                    case Send() as send:
+                        self._gate.report(journey, self._send(journey, send))
+                    case Park() as park:
+                        ThreadBell.wait(park)
+                    case Reply() | GiveUp() as end:
+                        return end
+                    case unknown:
+                        assert_never(unknown)
+        finally:
+            self._gate.abandon(journey)
+
+    def _send(self, journey: Dispatch, send: Send) -> Answer:
+        deployment = send.lease.deployment
+        wire, secret = self._exchange.write(journey.request, deployment)
+        outcome = self._transport.send(wire, secret, timeout=send.timeout)
+        return self._exchange.read(outcome, deployment)
+
+    def stream(self, journey: Dispatch, patience: StreamPatience) -> Generator[Chunk | GiveUp, None, None]:
+        """The chunks of one reply. Before the first one, failing over is invisible.
+
+        Raises StreamBroken, with the text so far, when it breaks off after that.
+        """
+        record: StreamRecord | None = None
+        try:
+            while True:
+                match self._gate.step(journey, ThreadBell):
+                    case Send() as send:
+                        opened = self._open(journey, send, patience)
+                        if isinstance(opened, Answer):
+                            self._gate.report(journey, opened)
+                            continue
+                        record, body = opened
+                        with closing(body):
+                            while record.answer is None:
+                                piece = body.read(record.seconds_left(self._gate.clock()))
+                                yield from record.feed(piece, self._gate.clock())
+                        self._gate.report(journey, record.answer)
+                        record.raise_if_broken(journey)
+                    case Park() as park:
+                        ThreadBell.wait(park)
+                    case Reply() as reply:
+                        if record is not None:
+                            yield record.last_chunk(reply.usage)
+                        return
+                    case GiveUp() as end:
+                        yield end
+                        return
+                    case unknown:
+                        assert_never(unknown)
+        finally:
+            self._gate.abandon(journey, usage=record.usage_so_far if record else None)
+
+    def _open(
+        self, journey: Dispatch, send: Send, patience: StreamPatience
+    ) -> tuple[StreamRecord, OpenStream] | Answer:
+        """The stream and its record, or the answer of a refusal."""
+        deployment = send.lease.deployment
+        begun = self._gate.clock()
+        wire, secret = self._exchange.write(journey.request, deployment, stream=True)
+        timeout = min(send.timeout, patience.first_token)
+        opened = self._transport.open(wire, secret, timeout=timeout)
+        if isinstance(opened, Failed):
+            return self._exchange.failed(opened)
+        if opened.status // 100 == 2:  # noqa: PLR2004 - 2xx
+            return self._exchange.record(
+                opened.status, opened.headers, send, patience, begun
+            ), opened
+        with closing(opened):
+            body = read_all(opened, send.timeout)
+        return self._exchange.read(body, deployment)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+
+def read_all(opened: OpenStream, timeout: float) -> Replied | Failed:
+    """The rest of a refusal's body."""
+    pieces: list[bytes] = []
+    while True:
+        piece = opened.read(timeout)
+        if piece is None:
+            return Replied(opened.status, opened.headers, b"".join(pieces))
+        if isinstance(piece, Failed):
+            return piece
+        pieces.append(piece)

@@ -1,0 +1,378 @@
+"""One request's journey, as steps that a driver obeys.
+
+    Send(lease, timeout)   put it on the wire and report how it ended
+    Park(ticket, seconds)  no capacity: wait for the ticket's bell, at most this long
+    Reply                  the answer itself; the journey is over
+    GiveUp(error)          no answer in time, or none possible: degrade or raise
+
+A journey is an object, not a generator: it can be printed, asked and abandoned at
+any moment. Its methods change the KeyManager, so the gate calls them under its lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.deployment import Size
+from hydra_core.engine.faults import FAULTS, Next
+from hydra_core.engine.quota import NEVER
+from hydra_core.errors import (
+    ContentRefused,
+    ContextTooLong,
+    DeadlineExceeded,
+    HydraError,
+    PoolExhausted,
+    RequestRejected,
+)
+from hydra_core.messages import OK, Attempt, ChatRequest, Fault, Reply, Usage
+
+if TYPE_CHECKING:
+    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.queue import Ticket
+    from hydra_core.engine.routing import Route
+    from hydra_core.wire import Answer
+
+# A prompt is kept from a model's window only when it is surely longer: the estimate
+# errs upwards by its deviation.
+_SURELY_LONGER: Final = 1.15
+# Nobody sleeps longer without looking: a lost bell is a delay, not a hang.
+_LONGEST_PARK: Final = 5.0
+_PART_TOKENS: Final = 4000  # chars of an image or file part: its size says nothing of its tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put the request on the wire with this lease, for at most `timeout` seconds.
+
+    A stream is given `timeout` until it begins and `deadline` (monotonic) until it ends.
+    """
+
+    lease: Lease
+    timeout: float
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Wait until the ticket's bell rings, at most `seconds`."""
+
+    ticket: Ticket
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The journey ends without an answer."""
+
+    error: HydraError
+
+
+Step = Send | Park | Reply | GiveUp
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one call may take, in seconds: waiting for capacity, one try, everything."""
+
+    max_wait: float = 30.0
+    attempt_timeout: float = 60.0
+    timeout: float = 120.0
+
+
+def size_of(request: ChatRequest) -> Size:
+    """The request's size in characters, before anyone counts its tokens."""
+    chars = 0
+    for message in request.messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            chars += len(content)
+        elif isinstance(content, list):
+            for part in content:
+                text = part.get("text") if isinstance(part, dict) else None
+                chars += len(text) if isinstance(text, str) else _PART_TOKENS
+        if calls := message.get("tool_calls"):
+            chars += len(str(calls))
+    for name in ("tools", "response_format"):
+        if extra := request.params.get(name):
+            chars += len(str(extra))
+    return Size(chars, len(request.messages), request.max_tokens)
+
+
+class Dispatch:
+    """The journey of one request from its first step to its reply, error or abandonment."""
+
+    __slots__ = (
+        "_answered",
+        "_avoid",
+        "_begun",
+        "_deadline",
+        "_error",
+        "_lease",
+        "_parked_at",
+        "_patience",
+        "_route",
+        "_size",
+        "_started",
+        "_ticket",
+        "_waited",
+        "attempts",
+        "request",
+    )
+
+    def __init__(
+        self, request: ChatRequest, route: Route, patience: Patience, *, now: float, size: Size
+    ) -> None:
+        """`now` is the start of the whole call; deadlines count from it."""
+        self.request = request
+        self.attempts: list[Attempt] = []
+        self._route = route
+        self._patience = patience
+        self._size = size
+        self._started = now
+        self._begun = now
+        limit = request.deadline if request.deadline is not None else patience.timeout
+        self._deadline = now + limit
+        self._avoid: set[object] = set()
+        self._ticket: Ticket | None = None
+        self._lease: Lease | None = None
+        self._parked_at: float | None = None
+        self._waited = 0.0
+        self._answered: Reply | None = None
+        self._error: HydraError | None = None
+        self._keep_out_of_small_windows()
+
+    def _keep_out_of_small_windows(self) -> None:
+        for model in {d.model for d in self._route.deployments if d.model.context_window}:
+            window = model.context_window or 0
+            if model.prompt_tokens(self._size) > _SURELY_LONGER * window:
+                self._avoid.add(model)
+
+    def next_step(self, manager: KeyManager, now: float) -> Step:
+        """What the driver must do now."""
+        if self._answered is not None:
+            return self._answered
+        if self._error is not None:
+            return GiveUp(self._error)
+        lease = self._take(manager, now)
+        if lease is not None:
+            return self._send(lease, now)
+        if self._ticket is None:
+            self._ticket = manager.join(
+                self._route, self._size, self._avoid, self.request.priority, now
+            )
+            self._parked_at = now
+            lease = self._take(manager, now)
+            if lease is not None:
+                return self._send(lease, now)
+        return self._wait(manager, now)
+
+    def _take(self, manager: KeyManager, now: float) -> Lease | None:
+        """The lease that this journey may use now, if there is one."""
+        if self._ticket is not None:
+            if self._ticket.lease is None and now >= self._ticket.start:
+                manager.serve(now)
+            return manager.claim(self._ticket, now)
+        if now < self._deadline and self._route.line.overtakes_nobody(self.request.priority):
+            return manager.lease(self._route, self._size, self._avoid, now)
+        return None
+
+    def _send(self, lease: Lease, now: float) -> Send:
+        if self._parked_at is not None:
+            self._waited += now - self._parked_at
+            self._parked_at = None
+        self._ticket = None
+        self._lease = lease
+        self._begun = now
+        left = max(0.001, self._deadline - now)
+        return Send(lease, min(self._patience.attempt_timeout, left), self._deadline)
+
+    def _wait(self, manager: KeyManager, now: float) -> Step:
+        """Park until the earliest start, or give up at once when that is too late."""
+        ticket = self._ticket
+        if ticket is None:  # pragma: no cover - next_step joins the line before it waits
+            raise AssertionError
+        max_wait = self.request.max_wait
+        allowed = self._patience.max_wait if max_wait is None else max_wait
+        waited = self._waited + now - (self._parked_at or now)
+        limit = min(self._deadline, now + allowed - waited)
+        start = ticket.start
+        if start == NEVER:
+            start, _ = manager.earliest(self._route, self._size, self._avoid, now)
+        if start <= limit and now < limit:
+            seconds = max(0.001, min(start, limit) - now)
+            seconds = min(seconds, _LONGEST_PARK)
+            ticket.parked_until = now + seconds
+            return Park(ticket, seconds)
+        self._drop_ticket(manager, now)
+        if now < self._deadline:
+            lease = manager.lease(self._route, self._size, self._avoid, now, desperate=True)
+            if lease is not None:
+                return self._send(lease, now)
+        self._error = self._exhausted(start, now)
+        return GiveUp(self._error)
+
+    def report(self, manager: KeyManager, answer: Answer, now: float) -> None:
+        """How the attempt ended: learn from it, settle its lease, decide what follows."""
+        lease, self._lease = self._lease, None
+        if lease is None or lease.settled:
+            return
+        verdict = answer.verdict
+        deployment = lease.deployment
+        latency = now - self._begun
+        manager.observe(deployment, verdict.readings, now)
+        outcome = OK if verdict.fault is None else verdict.fault.value
+        self.attempts.append(
+            Attempt(
+                provider=deployment.provider,
+                model=deployment.model.name,
+                key=deployment.key,
+                outcome=outcome,
+                status=verdict.status,
+                latency=latency,
+                waited=self._waited,
+                detail=verdict.message,
+            )
+        )
+        if verdict.fault is None:
+            self._succeed(manager, lease, answer, now)
+        else:
+            self._fail(manager, lease, answer, now)
+
+    def _succeed(self, manager: KeyManager, lease: Lease, answer: Answer, now: float) -> None:
+        deployment = lease.deployment
+        usage = answer.usage
+        if usage is not None:
+            deployment.model.learn(self._size, usage.prompt_tokens, usage.completion_tokens)
+        else:
+            model = deployment.model
+            usage = Usage(int(model.prompt_tokens(self._size)), len(answer.text) // 4)
+        manager.passed(lease, now - self._begun)
+        manager.settle(lease, now, tokens=float(usage.total_tokens))
+        cost = deployment.model.cost(usage.prompt_tokens, usage.completion_tokens)
+        self._answered = Reply(
+            text=answer.text,
+            message=answer.message,
+            tool_calls=answer.tool_calls,
+            finish_reason=answer.finish_reason,
+            usage=Usage(usage.prompt_tokens, usage.completion_tokens, cost),
+            provider=deployment.provider,
+            model=deployment.model.name,
+            key=deployment.key,
+            attempts=tuple(self.attempts),
+            latency=now - self._started,
+            raw=answer.raw,
+        )
+
+    def _fail(self, manager: KeyManager, lease: Lease, answer: Answer, now: float) -> None:
+        verdict = answer.verdict
+        fault = verdict.fault or Fault.UNKNOWN
+        rule = FAULTS[fault]
+        manager.failed(lease, verdict, now)
+        spent = answer.usage.total_tokens if answer.usage else None
+        tokens = float(spent) if spent else (None if rule.charged else 0.0)
+        manager.settle(lease, now, requests=0.0 if verdict.status is None and not rule.charged
+                       else 1.0, tokens=tokens)
+        if rule.next is Next.STOP:
+            self._error = self._rejected(fault, verdict.message, verdict.status)
+        elif rule.next is Next.MOVE_LARGER:
+            self._rule_out(lease.deployment, fault)
+            if all(self._ruled_out(d) for d in self._route.deployments):
+                self._error = self._rejected(fault, verdict.message, verdict.status)
+
+    def _rule_out(self, deployment: Deployment, fault: Fault) -> None:
+        """Leave aside whatever cannot hold more than the deployment that refused."""
+        if fault is Fault.REQUEST_TOO_LARGE:
+            self._avoid.add(deployment.group)
+            return
+        window = deployment.model.context_window
+        self._avoid.add(deployment.model)
+        for other in self._route.deployments:
+            their = other.model.context_window
+            if window is not None and their is not None and their <= window:
+                self._avoid.add(other.model)
+
+    def _ruled_out(self, deployment: Deployment) -> bool:
+        return not self._avoid.isdisjoint((deployment, deployment.model, deployment.group))
+
+    def abandon(self, manager: KeyManager, now: float, *, usage: Usage | None = None) -> None:
+        """End the journey wherever it is; idempotent, synchronous, blames nobody.
+
+        A request that was on its way may have been charged: its booking stays, or
+        becomes what a broken-off stream had shown (`usage`).
+        """
+        if self._ticket is not None:
+            self._drop_ticket(manager, now)
+        lease, self._lease = self._lease, None
+        if lease is not None and not lease.settled:
+            spent = float(usage.total_tokens) if usage else None
+            manager.settle(lease, now, tokens=spent)
+
+    def _drop_ticket(self, manager: KeyManager, now: float) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            if self._parked_at is not None:
+                self._waited += now - self._parked_at
+                self._parked_at = None
+            manager.leave(ticket, now)
+
+    def _rejected(self, fault: Fault, detail: str, status: int | None) -> RequestRejected:
+        last = self.attempts[-1]
+        where = f"{last.provider}/{last.model} via {last.key}"
+        kinds = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
+        remedy = _REMEDIES.get(fault, "no other key would answer differently")
+        return kinds.get(fault, RequestRejected)(
+            f"{where} refused the request ({fault.value}, status {status}): {detail}. {remedy}",
+            attempts=self.attempts,
+            status=status,
+        )
+
+    def _exhausted(self, start: float, now: float) -> HydraError:
+        if not self.attempts and all(self._ruled_out(d) for d in self._route.deployments):
+            return ContextTooLong(
+                f"the request has about {self._size.chars} characters, more than the context "
+                "window of every eligible model; shorten it, or ask with swarm()"
+            )
+        eta = None if start == NEVER else max(0.0, start - now)
+        when = (
+            f"it could start in {eta:.1f} s"
+            if eta is not None
+            else "nothing that is known would make it possible; see health()"
+        )
+        if eta is None and self._size_never_fits(now):
+            return RequestRejected(
+                f"a request of about {self._size.chars} characters is larger than the token "
+                "limit of every eligible key; shorten it, lower max_tokens, or use swarm()",
+                attempts=self.attempts,
+            )
+        tried = "".join(
+            f"\n  {a.provider}/{a.model} via {a.key}: {a.outcome} (status {a.status}) {a.detail}"
+            for a in self.attempts
+        )
+        late = now >= self._deadline and bool(self.attempts)
+        kind = DeadlineExceeded if late else PoolExhausted
+        return kind(
+            f"no capacity on route {self._route.name!r} in time: {when}. Add a key, raise "
+            f"max_wait or the deadline, or try then.{tried}",
+            eta=eta,
+            attempts=self.attempts,
+        )
+
+    def _size_never_fits(self, now: float) -> bool:
+        return all(
+            d.group.earliest(
+                d.group.reserve(d.model.prompt_tokens(self._size), d.model.tokens(self._size)), now
+            )
+            == NEVER
+            for d in self._route.deployments
+            if not self._ruled_out(d)
+        )
+
+
+_REMEDIES: Final = {
+    Fault.CONTEXT_TOO_LONG: "Shorten it, add a model with a larger window, or ask with swarm()",
+    Fault.CONTENT_FILTER: "The refusal is the provider's answer; no key was blamed",
+    Fault.BAD_REQUEST: "Correct the parameter that the provider names",
+    Fault.REQUEST_TOO_LARGE: "Lower max_tokens, shorten it, or ask with swarm()",
+}

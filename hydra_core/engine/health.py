@@ -1,0 +1,127 @@
+"""Cooldown and breaker: two reasons to leave a deployment alone, kept apart.
+
+Law 1: a cooldown is the provider's word (a stated wait, a spent quota, a dead key).
+       No strategy, score, probe or panic passes it.
+Law 2: a breaker is our inference. Exactly one request at a time may probe it.
+Law 3: this file does not know what it guards: a key, an account, a quota group, a
+       deployment, a provider's model or a whole provider.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.quota import NEVER
+
+if TYPE_CHECKING:
+    from hydra_core.messages import Fault
+
+# The provider's waits are believed up to a day: a token limit that asked for
+# 114 hours has been seen. After a day one request finds out.
+LONGEST_WAIT: Final = 86_400.0
+
+# A breaker opens when more than half of at least this many recent calls failed.
+# Precedents: Envoy and LiteLLM count 5; one failure of one call is no outage.
+_ENOUGH: Final = 5
+_OPEN_FIRST: Final = 5.0
+_OPEN_CAP: Final = 80.0
+# What happened before fades: each new outcome outweighs those twenty calls ago.
+_FADE: Final = 0.9
+
+
+class Rest:
+    """Until when one scope is left alone, and why.
+
+    `hard_until` is a cooldown, `soft_until` our own guess; both are monotonic
+    seconds, 0 when over. `strikes` counts the faults in a row, which double a
+    guess; a success clears it.
+    """
+
+    __slots__ = ("_struck_at", "fault", "hard_until", "name", "soft_until", "strikes")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.hard_until = 0.0
+        self.soft_until = 0.0
+        self.strikes = 0
+        self.fault: Fault | None = None
+        self._struck_at = 0.0
+
+    def cool(self, until: float, fault: Fault) -> None:
+        """The provider said wait until then; a longer wait already known stays."""
+        self.hard_until = max(self.hard_until, until)
+        self.fault = fault
+
+    def doubt(self, until: float, fault: Fault) -> None:
+        """We infer ill health until then."""
+        self.soft_until = max(self.soft_until, until)
+        self.fault = fault
+
+    def backoff(self, first: float, cap: float, *, begun: float, now: float) -> float:
+        """The rest in seconds after one more fault; it doubles with each, up to `cap`.
+
+        Calls that were under way together fail together: those `begun` before the
+        last strike tell nothing new and do not double it.
+        """
+        if begun >= self._struck_at:
+            self.strikes += 1
+            self._struck_at = now
+        return min(cap, first * 2.0 ** min(self.strikes - 1, 30))
+
+    def recover(self) -> None:
+        """A call went well: our guesses are over. A cooldown runs on."""
+        self.strikes = 0
+        self.soft_until = 0.0
+
+    def revive(self) -> None:
+        """The key was changed or proved well: forget everything."""
+        self.recover()
+        self.hard_until = 0.0
+        self.fault = None
+
+    @property
+    def dead(self) -> bool:
+        """True when no timer ends the rest."""
+        return self.hard_until == NEVER
+
+
+class Breaker:
+    """Opens when most recent calls fail, so that a provider's outage is not met key by key."""
+
+    __slots__ = ("_calls", "_failures", "_opened", "open_until", "probing")
+
+    def __init__(self) -> None:
+        self._calls = 0.0
+        self._failures = 0.0
+        self._opened = 0
+        self.open_until = 0.0
+        self.probing = False
+
+    def state(self, now: float) -> str:
+        """`closed`, `open`, or `half-open` (one probe decides)."""
+        if not self.open_until:
+            return "closed"
+        return "open" if now < self.open_until else "half-open"
+
+    def passed(self) -> bool:
+        """A call went well; True when that closed an open breaker."""
+        self._calls = self._calls * _FADE + 1.0
+        self._failures *= _FADE
+        if not self.open_until:
+            return False
+        self._calls = self._failures = self.open_until = 0.0
+        self._opened = 0
+        return True
+
+    def failed(self, now: float, scale: float) -> bool:
+        """A call failed; True when that opened the breaker (again)."""
+        if now < self.open_until:
+            return False  # it was under way when the breaker opened: nothing new
+        self._calls = self._calls * _FADE + 1.0
+        self._failures = self._failures * _FADE + 1.0
+        tripped = self._calls > _ENOUGH - 1 and self._failures > self._calls / 2
+        if not (tripped or self.open_until):
+            return False
+        self._opened += 1
+        self.open_until = now + scale * min(_OPEN_CAP, _OPEN_FIRST * 2.0 ** (self._opened - 1))
+        return True

@@ -1,0 +1,167 @@
+"""What people and planners see of a pool. It comes from the arithmetic that routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
+from hydra_core.engine.deployment import Size
+from hydra_core.engine.quota import NEVER, Bucket, FixedWindow
+from hydra_core.wire import DAY, MINUTE
+
+if TYPE_CHECKING:
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.quota import QuotaGroup, Window
+    from hydra_core.engine.routing import Route
+
+_SMALL = Size(chars=0, messages=1, max_tokens=1)
+_FREES = 64
+_NAMES = {
+    ("requests", MINUTE): "rpm",
+    ("tokens", MINUTE): "tpm",
+    ("requests", DAY): "rpd",
+    ("tokens", DAY): "tpd",
+}
+
+
+def group_capacities(
+    manager: KeyManager, route: Route, now: float
+) -> tuple[GroupCapacity, ...]:
+    """What each quota group of a route can still take. Dead ones are left out."""
+    groups: dict[QuotaGroup, list[Deployment]] = {}
+    for deployment in route.deployments:
+        if deployment.hard_until != NEVER:
+            groups.setdefault(deployment.group, []).append(deployment)
+    return tuple(_capacity(group, members, now) for group, members in groups.items())
+
+
+def _capacity(group: QuotaGroup, members: list[Deployment], now: float) -> GroupCapacity:
+    one = members[0]
+    seen = [d.score.latency for d in members if d.score.latency is not None]
+    return GroupCapacity(
+        name=group.name,
+        provider=one.provider,
+        model=one.model.name,
+        keys=tuple(d.key for d in members),
+        windows=tuple(_window(window, now) for window in group.windows),
+        concurrency=group.concurrency,
+        in_flight=group.in_flight,
+        available_in=max(0.0, min(max(d.hard_until, d.soft_until) for d in members) - now),
+        context_window=one.model.context_window,
+        max_output=one.model.max_output,
+        latency=sum(seen) / len(seen) if seen else None,
+        input_usd=one.model.input_usd,
+        output_usd=one.model.output_usd,
+    )
+
+
+def _window(window: Window, now: float) -> WindowCapacity:
+    shape = {Bucket: "bucket", FixedWindow: "fixed"}.get(type(window), "sliding")
+    return WindowCapacity(
+        kind=window.kind,
+        window=window.length,
+        limit=window.limit,
+        used=window.used(now),
+        shape=shape,  # type: ignore[arg-type]
+        frees=tuple(window.frees(now, _FREES)),
+    )
+
+
+def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[dict[str, Any]]]:
+    """One row per key, by provider, over all its models: the shape of DESIGN's health report."""
+    by_key: dict[tuple[str, str], list[Deployment]] = {}
+    for deployment in manager.deployments:
+        by_key.setdefault((deployment.provider, deployment.key), []).append(deployment)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for (provider, _), members in by_key.items():
+        rows.setdefault(provider, []).append(_key_row(manager, members, now, scale))
+    return rows
+
+
+def _key_row(
+    manager: KeyManager, members: list[Deployment], now: float, scale: float
+) -> dict[str, Any]:
+    starts = [manager.start_of(d, _SMALL, now) for d in members]
+    start = min(starts)
+    best = members[starts.index(start)]
+    fault = next((rest.fault for rest in best.rests if rest.fault is not None), None)
+    return {
+        "name": best.key,
+        "account": best.account,
+        "state": _state(best, start, now),
+        "available_in": None if start == NEVER else round(max(0.0, start - now), 3),
+        "in_flight": sum(d.in_flight for d in members),
+        "consecutive_failures": max(d.own_rest.strikes for d in members),
+        "last_fault": fault.value if fault is not None else None,
+        "calls": sum(d.calls for d in members),
+        "failures": sum(d.failures for d in members),
+        "limits": _limits(best.group, now, scale),
+        "score": round(manager.score_of(best, now), 4),
+    }
+
+
+def _state(deployment: Deployment, start: float, now: float) -> str:
+    if deployment.hard_until == NEVER:
+        return "dead"
+    if max(deployment.hard_until, deployment.soft_until) > now:
+        return "resting"
+    return "active" if start <= now else "saturated"
+
+
+def _limits(group: QuotaGroup, now: float, scale: float) -> dict[str, dict[str, Any]]:
+    limits: dict[str, dict[str, Any]] = {}
+    for window in group.windows:
+        name = _NAMES.get((window.kind, round(window.length / scale, 3)))
+        frees = window.frees(now, _FREES)
+        limits[name or f"{window.kind} per {window.length / scale:.0f} s"] = {
+            "limit": window.limit,
+            "used": round(window.used(now), 1),
+            "resets_in": round(frees[-1][0], 3) if frees else 0.0,
+        }
+    if group.concurrency is not None:
+        limits["concurrency"] = {
+            "limit": group.concurrency,
+            "used": group.in_flight,
+            "resets_in": 0.0,
+        }
+    return limits
+
+
+def explanation(
+    manager: KeyManager, route: Route, size: Size, now: float
+) -> list[dict[str, Any]]:
+    """Each deployment of a route in order of its start, and why it would wait."""
+    rows: list[dict[str, Any]] = []
+    for tier, members in enumerate(route.tiers):
+        for deployment in members.deployments:
+            start = manager.start_of(deployment, size, now)
+            rows.append(
+                {
+                    "provider": deployment.provider,
+                    "model": deployment.model.name,
+                    "key": deployment.key,
+                    "tier": tier,
+                    "starts_in": None if start == NEVER else round(max(0.0, start - now), 3),
+                    "why": _why(manager, deployment, size, start, now),
+                    "score": round(manager.score_of(deployment, now), 4),
+                }
+            )
+    return sorted(rows, key=lambda r: (r["starts_in"] is None, r["starts_in"] or 0.0, r["tier"]))
+
+
+def _why(
+    manager: KeyManager, deployment: Deployment, size: Size, start: float, now: float
+) -> str:
+    for rest in deployment.rests:
+        if rest.fault is not None and rest.hard_until > now:
+            return f"{rest.fault.value}: the provider's word on {rest.name}"
+        if rest.fault is not None and rest.soft_until > now:
+            return f"{rest.fault.value}: our inference on {rest.name}"
+    if deployment.model.breaker.open_until > now:
+        return f"breaker open for {deployment.model.rest.name}"
+    if start <= now:
+        return "ready"
+    if deployment.group.full:
+        return "as many calls in flight as the account allows"
+    return f"quota: no room for {manager.need_of(deployment, size):.0f} tokens yet"

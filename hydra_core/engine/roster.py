@@ -1,0 +1,69 @@
+"""Who is ready and who rests until when, without looking at everybody.
+
+A roster serves the requests of one size class on one tier of deployments. Ready
+ones stand in the order of last use; resting ones in a heap by the moment they may
+start again. A deployment found unable to start is moved to the heap once per rest,
+so the cost of a choice does not grow with the number of keys.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.quota import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hydra_core.engine.deployment import Deployment
+
+_SPARE: Final = 64
+
+
+class Roster:
+    """Deployments by readiness. `now` is monotonic seconds."""
+
+    __slots__ = ("_heap", "_sequence", "ready", "until")
+
+    def __init__(self, deployments: Iterable[Deployment]) -> None:
+        self.ready: OrderedDict[Deployment, None] = OrderedDict.fromkeys(deployments)
+        self.until: dict[Deployment, float] = {}
+        self._heap: list[tuple[float, int, Deployment]] = []
+        self._sequence = 0
+
+    def wake(self, now: float) -> None:
+        """Those whose rest is over are ready again."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, _, deployment = heappop(heap)
+            if self.until.get(deployment) == at:
+                del self.until[deployment]
+                self.ready[deployment] = None
+
+    def rest(self, deployment: Deployment, at: float) -> None:
+        """It cannot start before `at` (`NEVER`: not until something about it changes)."""
+        self.ready.pop(deployment, None)
+        self.until[deployment] = at
+        if at == NEVER:
+            return
+        if len(self._heap) > 4 * len(self.until) + _SPARE:
+            self._compact()
+        self._sequence += 1
+        heappush(self._heap, (at, self._sequence, deployment))
+
+    def stir(self, deployment: Deployment) -> None:
+        """Something about it changed: it counts as ready until looked at."""
+        if self.until.pop(deployment, None) is not None:
+            self.ready[deployment] = None
+
+    def resting(self) -> Iterator[Deployment]:
+        """Some of the resting ones, the earliest among the first; each may be met once."""
+        for at, _, deployment in self._heap:
+            if self.until.get(deployment) == at:
+                yield deployment
+
+    def _compact(self) -> None:
+        self._heap = [entry for entry in self._heap if self.until.get(entry[2]) == entry[0]]
+        heapify(self._heap)

@@ -1,0 +1,154 @@
+"""Which deployments may serve a request, tier by tier.
+
+A route is found by what the caller named (a provider, a model, a lane) and then
+kept: it owns the rosters of its tiers and the line of those who wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Final
+
+from hydra_core.engine.deployment import Deployment, Size
+from hydra_core.engine.queue import WaitingLine
+from hydra_core.engine.roster import Roster
+from hydra_core.errors import RequestRejected
+
+_SHOWN: Final = 8
+
+
+class Tier:
+    """Deployments that are equally welcome; the next tier serves when none of them can."""
+
+    __slots__ = ("_rosters", "deployments")
+
+    def __init__(self, deployments: tuple[Deployment, ...]) -> None:
+        self.deployments = deployments
+        self._rosters: dict[int, Roster] = {}
+
+    def roster(self, size: Size) -> tuple[Roster, bool]:
+        """The roster for requests of about this size; True when it was made just now."""
+        roster = self._rosters.get(size.size_class)
+        if roster is not None:
+            return roster, False
+        roster = self._rosters[size.size_class] = Roster(self.deployments)
+        return roster, True
+
+
+class Route:
+    """The tiers that may serve one kind of request, and who waits for them."""
+
+    __slots__ = ("line", "name", "tiers")
+
+    def __init__(self, name: str, tiers: Sequence[Sequence[Deployment]]) -> None:
+        self.name = name
+        self.tiers = tuple(Tier(tuple(tier)) for tier in tiers if tier)
+        self.line = WaitingLine()
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name}: {len(self.deployments)} deployments, {len(self.line)} waiting>"
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """All of them, the preferred tier first."""
+        return tuple(deployment for tier in self.tiers for deployment in tier.deployments)
+
+
+class RouteBook:
+    """Finds and keeps routes.
+
+    `lanes` maps a key (provider, name) to the lanes it is reserved for; `ranks` maps
+    a deployment to its model's place in its provider's list (0: the default model).
+    """
+
+    def __init__(
+        self,
+        deployments: Sequence[Deployment],
+        *,
+        aliases: Mapping[str, Sequence[str]],
+        lanes: Mapping[tuple[str, str], tuple[str, ...]],
+        ranks: Mapping[Deployment, int],
+    ) -> None:
+        self._deployments = tuple(deployments)
+        self._aliases = aliases
+        self._lanes = lanes
+        self._ranks = ranks
+        self._models = frozenset(deployment.model.name for deployment in deployments)
+        self._routes: dict[tuple[str | None, str | None, str | None, bool], Route] = {}
+
+    def find(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        lane: str | None = None,
+        smaller: bool = False,
+    ) -> Route:
+        """The route of a request; `smaller`: only its providers' later, smaller models.
+
+        Raises RequestRejected, naming what is configured, when nothing matches.
+        """
+        wanted = (provider, model, lane, smaller)
+        route = self._routes.get(wanted)
+        if route is None:
+            route = self._routes[wanted] = self._build(provider, model, lane, smaller=smaller)
+        return route
+
+    def _build(
+        self, provider: str | None, model: str | None, lane: str | None, *, smaller: bool
+    ) -> Route:
+        pool = [d for d in self._deployments if self._open_to(d, provider, lane)]
+        if smaller:
+            chosen = self._smaller(pool, model)
+        elif model in self._aliases:
+            chosen = [
+                tier for name in self._aliases[model or ""] for tier in self._named(pool, name)
+            ]
+        else:
+            chosen = self._named(pool, model)
+        if not smaller and not any(chosen):
+            raise RequestRejected(self._nothing(provider, model, lane))
+        name = "/".join(filter(None, (provider, model, lane))) or "default"
+        return Route(name, chosen)
+
+    def _open_to(self, deployment: Deployment, provider: str | None, lane: str | None) -> bool:
+        if provider is not None and deployment.provider != provider:
+            return False
+        lanes = self._lanes.get((deployment.provider, deployment.key), ())
+        return lane in lanes if lane is not None else not lanes
+
+    def _named(self, pool: list[Deployment], model: str | None) -> list[list[Deployment]]:
+        """Tiers by priority of: each default model, a bare model, or `provider/model`."""
+        if model is None:
+            chosen = [d for d in pool if self._ranks[d] == 0]
+        elif model in self._models:
+            chosen = [d for d in pool if d.model.name == model]
+        else:
+            provider, _, name = model.partition("/")
+            chosen = [d for d in pool if d.provider == provider and d.model.name == name]
+        chosen.sort(key=lambda d: d.priority)
+        return [list(tier) for _, tier in groupby(chosen, key=lambda d: d.priority)]
+
+    def _smaller(self, pool: list[Deployment], model: str | None) -> list[list[Deployment]]:
+        """For a request of `model`: the later models of its providers, nearest first."""
+        known = self._named(pool, model) if model not in self._aliases else []
+        floor = {d.provider: self._ranks[d] for tier in known for d in tier}
+        chosen = [d for d in pool if d.provider in floor and self._ranks[d] > floor[d.provider]]
+        chosen.sort(key=lambda d: (self._ranks[d], d.priority))
+        return [
+            list(tier) for _, tier in groupby(chosen, key=lambda d: (self._ranks[d], d.priority))
+        ]
+
+    def _nothing(self, provider: str | None, model: str | None, lane: str | None) -> str:
+        asked = ", ".join(
+            f"{word} {value!r}"
+            for word, value in (("provider", provider), ("model", model), ("lane", lane))
+            if value is not None
+        )
+        names = sorted({f"{d.provider}/{d.model.name}" for d in self._deployments})
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        lanes = sorted({lane for lanes in self._lanes.values() for lane in lanes})
+        hint = f"; lanes: {', '.join(lanes)}" if lanes else "; no key is reserved for a lane"
+        aliases = f"; aliases: {', '.join(self._aliases)}" if self._aliases else ""
+        return f"no key serves {asked or 'requests without a lane'}. Configured: {shown}{aliases}{hint}"

@@ -1,0 +1,71 @@
+"""Choosing among deployments that could start now.
+
+A strategy is one function that gives each candidate a rank; the smallest rank is
+chosen, ties go to the one used longest ago. What may be chosen at all (quota,
+cooldown, breaker, tiers) was settled before and no strategy can widen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.score import ScoreWeights
+
+if TYPE_CHECKING:
+    from hydra_core.engine.deployment import Deployment
+
+Rank = Callable[["Deployment", float, float, float], float]
+"""(deployment, tokens, pressure after the request, now) -> rank, smaller is better."""
+
+
+def _priority(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    return deployment.order
+
+
+def _round_robin(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    return 0.0  # the tie rule alone: whoever was used longest ago
+
+
+def _least_used(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    return deployment.calls
+
+
+def _least_busy(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    return deployment.in_flight
+
+
+def _fastest(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    return deployment.score.latency or 0.0  # unseen ones first: how else to learn
+
+
+def _cheapest(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    prompt = int(tokens)
+    cost = deployment.model.cost(prompt, int(deployment.model.usual_output))
+    return float("inf") if cost is None else cost
+
+
+def strategy(name: str, weights: ScoreWeights) -> Rank:
+    """The rank function of a strategy's configured name.
+
+    `adaptive` multiplies the learned score by the headroom left after the request,
+    so that a good key is preferred and no key is drained while another idles.
+    """
+
+    def score(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+        return -deployment.score.value(weights, now)
+
+    def adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+        return -deployment.score.value(weights, now) * (1.0 - pressure)
+
+    return {**_FIXED, "score": score, "adaptive": adaptive}[name]
+
+
+_FIXED: Final[dict[str, Rank]] = {
+    "priority": _priority,
+    "round_robin": _round_robin,
+    "least_used": _least_used,
+    "least_busy": _least_busy,
+    "fastest": _fastest,
+    "cheapest": _cheapest,
+}

@@ -1,0 +1,614 @@
+"""Hydra: many heads, one voice. The public face over one KeyManager.
+
+One object serves any number of threads and event loops at once, in notebooks too.
+Every call ends by its deadline, with a reply that says what it is or a typed error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from hydra_core.config import HydraConfig, load
+from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
+from hydra_core.errors import HydraClosed, PoolExhausted, RequestRejected
+from hydra_core.messages import ChatRequest, Chunk, Message, Reply
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hydra_core.assemble import Pool
+    from hydra_core.degrade import Ladder
+    from hydra_core.drive.aio import AsyncDriver
+    from hydra_core.drive.gate import Gate
+    from hydra_core.drive.sync import SyncDriver
+    from hydra_core.engine.capacity import GroupCapacity
+    from hydra_core.leases import HeldLease, Rotate
+    from hydra_core.swarm.values import SwarmPlan, SwarmResult
+
+logger = logging.getLogger(__name__)
+
+OnExhausted = Literal["answer", "raise"]
+Config = HydraConfig | Mapping[str, Any] | str | Path | None
+
+
+class Hydra:
+    """One dependable model made of many keys, providers and models.
+
+    `config` is a HydraConfig, a dict, the path of a TOML or JSON file, or None: the
+    environment and `.env`. Where no key is found at all, the built-in extractive
+    model answers, over real HTTP on loopback, and the log says so plainly.
+
+    Raises ConfigError, naming the setting and the remedy.
+    """
+
+    def __init__(self, config: Config = None) -> None:
+        from hydra_core.assemble import assemble
+        from hydra_core.degrade import Ladder
+        from hydra_core.drive.exchange import StreamPatience
+        from hydra_core.drive.gate import Gate
+        from hydra_core.stats import Tally
+
+        settings = load(config)
+        self._embedded: Any = None
+        if not settings.providers:
+            from hydra_core.testing.embedded import embedded
+
+            self._embedded, settings = embedded(settings)
+        self._config = settings
+        self._pool: Pool = assemble(settings, now=time.monotonic())
+        self._gate: Gate = Gate(self._pool.manager)
+        self._patience = Patience(
+            settings.max_wait, settings.attempt_timeout, settings.timeout
+        )
+        self._stream_patience = StreamPatience(settings.first_token_timeout, settings.stall_timeout)
+        self._tally = Tally()
+        self._ladder: Ladder = Ladder(settings, self._pool.exchange)
+        self._sync: SyncDriver | None = None
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._closed = False
+        _started.add(self)
+
+    @classmethod
+    def from_env(cls, env_file: str | os.PathLike[str] | None = ".env") -> Self:
+        """Configured by the environment alone. Raises ConfigError."""
+        return cls(HydraConfig.from_env(env_file))
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Configured by a TOML or JSON file. Raises ConfigError."""
+        return cls(HydraConfig.from_file(Path(path)))
+
+    @property
+    def config(self) -> HydraConfig:
+        """The configuration in force."""
+        return self._config
+
+    @property
+    def embedded(self) -> bool:
+        """True when no key was found and the built-in extractive model answers."""
+        return self._embedded is not None
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<Hydra [closed]>"
+        keys = [row for rows in self._key_rows().values() for row in rows]
+        states: dict[str, int] = {}
+        for row in keys:
+            states[row["state"]] = states.get(row["state"], 0) + 1
+        told = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        flying = sum(row["in_flight"] for row in keys)
+        return f"<Hydra [keys: {told} | in flight: {flying}]>"
+
+    def chat(
+        self,
+        messages: str | list[Message],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        lane: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        response_format: dict[str, Any] | None = None,
+        deadline: float | None = None,
+        on_exhausted: OnExhausted | None = None,
+        priority: int = 0,
+        max_wait: float | None = None,
+        **extra: Any,
+    ) -> Reply:
+        """Ask, and get one whole reply.
+
+        `messages` is a string or a list of OpenAI-format dicts. `model` is a bare name
+        (any provider that lists it), `provider/name` or an alias; None: each provider's
+        default. `deadline` is seconds from now for everything, waiting included;
+        `max_wait` seconds of waiting for capacity. A higher `priority` is served first.
+        `extra` is passed on to the provider.
+
+        Raises RequestRejected when no key would accept it; PoolExhausted or
+        DeadlineExceeded only with `on_exhausted="raise"`, or where JSON or tool calls
+        were asked for; otherwise `Reply.kind` says what came instead.
+        """
+        request = self._request(messages, locals(), extra)
+        journey = self._journey(request)
+        driver = self._sync_driver()
+        end = driver.complete(journey)
+        if isinstance(end, Reply):
+            return self._delivered(request, end)
+        smaller = self._smaller(request, end, on_exhausted)
+        if smaller is not None:
+            end_smaller = driver.complete(smaller)
+            if isinstance(end_smaller, Reply):
+                return self._delivered(request, end_smaller)
+        return self._instead(request, end, on_exhausted)
+
+    async def achat(
+        self,
+        messages: str | list[Message],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        lane: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        response_format: dict[str, Any] | None = None,
+        deadline: float | None = None,
+        on_exhausted: OnExhausted | None = None,
+        priority: int = 0,
+        max_wait: float | None = None,
+        **extra: Any,
+    ) -> Reply:
+        """`chat` for event loops; the loop is never blocked."""
+        request = self._request(messages, locals(), extra)
+        journey = self._journey(request)
+        driver = self._async_driver()
+        end = await driver.complete(journey)
+        if isinstance(end, Reply):
+            return self._delivered(request, end)
+        smaller = self._smaller(request, end, on_exhausted)
+        if smaller is not None:
+            end_smaller = await driver.complete(smaller)
+            if isinstance(end_smaller, Reply):
+                return self._delivered(request, end_smaller)
+        return await asyncio.to_thread(self._instead, request, end, on_exhausted)
+
+    def stream(
+        self,
+        messages: str | list[Message],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        lane: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        response_format: dict[str, Any] | None = None,
+        deadline: float | None = None,
+        on_exhausted: OnExhausted | None = None,
+        priority: int = 0,
+        max_wait: float | None = None,
+        **extra: Any,
+    ) -> Iterator[Chunk]:
+        """Ask, and get the reply as it is written; the last chunk carries the usage.
+
+        Until the first token, failing over is invisible. Raises StreamBroken, with the
+        text so far, when the stream breaks off after it; otherwise as `chat`.
+        """
+        request = self._request(messages, locals(), extra)
+        journey = self._journey(request)
+        for chunk in self._sync_driver().stream(journey, self._stream_patience):
+            if isinstance(chunk, GiveUp):
+                yield _as_chunk(self._instead(request, chunk, on_exhausted))
+            else:
+                yield chunk
+
+    async def astream(
+        self,
+        messages: str | list[Message],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        lane: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        tools: list[dict[str, Any]] | None = None,
+        tool_choice: str | dict[str, Any] | None = None,
+        response_format: dict[str, Any] | None = None,
+        deadline: float | None = None,
+        on_exhausted: OnExhausted | None = None,
+        priority: int = 0,
+        max_wait: float | None = None,
+        **extra: Any,
+    ) -> AsyncIterator[Chunk]:
+        """`stream` for event loops. Leaving the loop early closes the connection."""
+        from contextlib import aclosing
+
+        request = self._request(messages, locals(), extra)
+        journey = self._journey(request)
+        chunks = self._async_driver().stream(journey, self._stream_patience)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                if isinstance(chunk, GiveUp):
+                    reply = await asyncio.to_thread(self._instead, request, chunk, on_exhausted)
+                    yield _as_chunk(reply)
+                else:
+                    yield chunk
+
+    def swarm(
+        self,
+        question: str,
+        source: Any,
+        *,
+        deadline: float | None = None,
+        model: str | None = None,
+        lane: str | None = None,
+        on_progress: Callable[[Any], None] | None = None,
+        resume: Any = None,
+    ) -> SwarmResult:
+        """Read a whole document with all keys at once, and answer from it with citations.
+
+        `source` is a path, a text, a Document, a list of them, or a framework's
+        documents. With a `deadline` (seconds) that is too short, the answer is
+        partial and says which share of the text was read.
+
+        Raises SourceError for what cannot be read, PoolExhausted when no key can
+        ever serve.
+        """
+        from hydra_core.swarm.run import run_swarm
+
+        self._check_open()
+        return run_swarm(
+            self,
+            question,
+            source,
+            deadline=deadline,
+            model=model,
+            lane=lane,
+            on_progress=on_progress,
+            resume=resume,
+            language=self._config.language,
+        )
+
+    async def aswarm(
+        self,
+        question: str,
+        source: Any,
+        *,
+        deadline: float | None = None,
+        model: str | None = None,
+        lane: str | None = None,
+        on_progress: Callable[[Any], None] | None = None,
+        resume: Any = None,
+    ) -> SwarmResult:
+        """`swarm` for event loops."""
+        from hydra_core.swarm.run import arun_swarm
+
+        self._check_open()
+        return await arun_swarm(
+            self,
+            question,
+            source,
+            deadline=deadline,
+            model=model,
+            lane=lane,
+            on_progress=on_progress,
+            resume=resume,
+            language=self._config.language,
+        )
+
+    def plan(
+        self,
+        source: Any,
+        question: str | None = None,
+        *,
+        deadline: float | None = None,
+        model: str | None = None,
+        lane: str | None = None,
+    ) -> SwarmPlan:
+        """What `swarm` would do with this source now: calls, seconds, tokens, coverage."""
+        from hydra_core.swarm.run import plan_swarm
+
+        self._check_open()
+        return plan_swarm(self, source, question, deadline=deadline, model=model, lane=lane)
+
+    def capacity(
+        self, *, model: str | None = None, lane: str | None = None
+    ) -> tuple[GroupCapacity, ...]:
+        """What each quota group can still take now, for planners."""
+        from hydra_core.engine.report import group_capacities
+
+        self._check_open()
+        return self._gate.ask(
+            lambda manager, now: group_capacities(
+                manager, manager.routes.find(model=model, lane=lane), now
+            )
+        )
+
+    def lease(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        lane: str | None = None,
+        tokens: int = 1000,
+        deadline: float | None = None,
+        max_wait: float | None = None,
+    ) -> HeldLease:
+        """A key for one call of any SDK, as a context manager (sync or async).
+
+        Inside: `lease.api_key` (a Secret), `lease.base_url`, `lease.model`. `tokens` is
+        what the call may use; `lease.used(tokens)` says what it did. An exception that
+        carries a status code or a response is read, and the key rests as it deserves.
+        Raises PoolExhausted when no key is free in time.
+        """
+        from hydra_core.leases import HeldLease
+
+        self._check_open()
+        request = ChatRequest(
+            [], model=model, provider=provider, lane=lane, deadline=deadline, max_wait=max_wait
+        )
+        return HeldLease(self._gate, self._pool.exchange, self._journey(request, tokens=tokens))
+
+    def rotate(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        lane: str | None = None,
+        tokens: int = 1000,
+        deadline: float | None = None,
+    ) -> Rotate:
+        """Decorate a function (sync or async) that calls a provider with `api_key=`.
+
+        Each call gets a key that is free; when it raises an exception with a status code
+        or a response, another key is tried. It also gets `base_url`, `model` and `lane`
+        where it takes them. Any other exception passes untouched.
+        """
+        from hydra_core.leases import Rotate
+
+        def journey() -> Dispatch:
+            self._check_open()
+            request = ChatRequest(
+                [], model=model, provider=provider, lane=lane, deadline=deadline
+            )
+            return self._journey(request, tokens=tokens)
+
+        return Rotate(self._gate, self._pool.exchange, journey)
+
+    def feedback(self, reply: Reply, quality: float) -> None:
+        """Teach the score how good a reply was, from 0 to 1. Raises ValueError outside of it."""
+        if not 0.0 <= quality <= 1.0:
+            raise ValueError("quality is a number from 0 (useless) to 1 (right)")
+        self._gate.ask(
+            lambda manager, _: manager.judged(reply.provider, reply.model, reply.key, quality)
+        )
+
+    def explain(
+        self,
+        messages: str | list[Message],
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        lane: str | None = None,
+        max_tokens: int | None = None,
+        **extra: Any,
+    ) -> list[dict[str, Any]]:
+        """Every deployment that may serve this request: when it could start now, and why."""
+        from hydra_core.engine.report import explanation
+
+        request = self._request(messages, locals(), extra)
+        return self._gate.ask(
+            lambda manager, now: explanation(manager, self._route(request), size_of(request), now)
+        )
+
+    def health(self) -> dict[str, Any]:
+        """The state of every provider and key, and the last 50 errors."""
+        return self._tally.health(self._key_rows())
+
+    def stats(self) -> dict[str, Any]:
+        """Counters since the start: calls, attempts, faults, tokens, cost, by key."""
+        return self._tally.stats(self._key_rows())
+
+    def session_summary(self) -> dict[str, Any]:
+        """What this session did, in one small dict."""
+        return self._tally.summary(self._key_rows())
+
+    def close(self) -> None:
+        """Give up the connections and flush what is stored. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._sync is not None:
+            self._sync.close()
+        self._ladder.close()
+        if self._embedded is not None:
+            self._embedded.stop()
+
+    async def aclose(self) -> None:
+        """`close` for event loops; also closes this loop's connections."""
+        driver = self._async.pop(asyncio.get_running_loop(), None)
+        if driver is not None:
+            await driver.aclose()
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        self._check_open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _request(
+        self, messages: str | list[Message], named: Mapping[str, Any], extra: Mapping[str, Any]
+    ) -> ChatRequest:
+        self._check_open()
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        if not messages or not all(isinstance(message, Mapping) for message in messages):
+            raise RequestRejected(
+                "messages must be a string or a non-empty list of dicts with role and content"
+            )
+        params = {
+            name: value for name in _BODY_FIELDS if (value := named.get(name)) is not None
+        }
+        params.update(extra)
+        return ChatRequest(
+            messages,
+            model=named.get("model"),
+            provider=named.get("provider"),
+            lane=named.get("lane"),
+            params=params,
+            deadline=named.get("deadline"),
+            max_wait=named.get("max_wait"),
+            priority=named.get("priority", 0),
+        )
+
+    def _route(self, request: ChatRequest) -> Any:
+        return self._pool.manager.routes.find(
+            provider=request.provider, model=request.model, lane=request.lane
+        )
+
+    def _journey(self, request: ChatRequest, *, tokens: int | None = None) -> Dispatch:
+        from dataclasses import replace
+
+        size = size_of(request)
+        if tokens is not None:
+            size = replace(size, known_tokens=float(tokens))
+        return self._gate.ask(
+            lambda _, now: Dispatch(
+                request, self._route(request), self._patience, now=now, size=size
+            )
+        )
+
+    def _smaller(
+        self, request: ChatRequest, end: GiveUp, on_exhausted: OnExhausted | None
+    ) -> Dispatch | None:
+        """The same request for the providers' smaller models, if that can still help."""
+        if not isinstance(end.error, PoolExhausted) or self._raises(on_exhausted):
+            return None
+        from dataclasses import replace
+
+        route = self._pool.manager.routes.find(
+            provider=request.provider, model=request.model, lane=request.lane, smaller=True
+        )
+        if not route.tiers or request.model is not None:
+            return None
+        hurried = replace(request, max_wait=0.0)
+        size = size_of(request)
+        return self._gate.ask(
+            lambda _, now: Dispatch(hurried, route, self._patience, now=now, size=size)
+        )
+
+    def _raises(self, on_exhausted: OnExhausted | None) -> bool:
+        return (on_exhausted or self._config.on_exhausted) == "raise"
+
+    def _delivered(self, request: ChatRequest, reply: Reply) -> Reply:
+        self._tally.replied(reply)
+        self._ladder.remember(request, reply)
+        return reply
+
+    def _instead(self, request: ChatRequest, end: GiveUp, on_exhausted: OnExhausted | None) -> Reply:
+        """What the caller gets in place of a full answer; raises what cannot be replaced."""
+        error = end.error
+        self._tally.gave_up(error)
+        if not isinstance(error, PoolExhausted) or self._raises(on_exhausted):
+            raise error
+        if request.needs_structure:
+            raise error  # prose in place of JSON or a tool call would break the caller
+        reply = self._ladder.instead(request, error)
+        self._tally.degraded(reply)
+        return reply
+
+    def _key_rows(self) -> dict[str, list[dict[str, Any]]]:
+        from hydra_core.engine.report import key_rows
+
+        return self._gate.ask(
+            lambda manager, now: key_rows(manager, now, self._config.time_scale)
+        )
+
+    def _sync_driver(self) -> SyncDriver:
+        self._check_open()
+        if self._sync is None:
+            from hydra_core.drive.sync import SyncDriver
+            from hydra_core.drive.transport import make_transport
+
+            transport = make_transport(self._config.transport)
+            self._sync = SyncDriver(self._gate, self._pool.exchange, transport)
+        return self._sync
+
+    def _async_driver(self) -> AsyncDriver:
+        """The driver of the running loop: connections belong to the loop that made them."""
+        self._check_open()
+        loop = asyncio.get_running_loop()
+        driver = self._async.get(loop)
+        if driver is None:
+            from hydra_core.drive.aio import AsyncDriver
+            from hydra_core.drive.transport import make_async_transport
+
+            transport = make_async_transport(self._config.transport)
+            driver = self._async[loop] = AsyncDriver(self._gate, self._pool.exchange, transport)
+        return driver
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise HydraClosed("this Hydra was closed; build a new one")
+
+    def _after_fork(self) -> None:
+        """The child's sockets, loops and lock are its own."""
+        self._gate.renew_lock()
+        self._sync = None
+        self._async = weakref.WeakKeyDictionary()
+
+
+_BODY_FIELDS = ("temperature", "max_tokens", "tools", "tool_choice", "response_format")
+_started: weakref.WeakSet[Hydra] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for hydra in list(_started):
+        hydra._after_fork()  # noqa: SLF001 - the module's own hook
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _as_chunk(reply: Reply) -> Chunk:
+    return Chunk(
+        text=reply.text,
+        finish_reason=reply.finish_reason,
+        usage=reply.usage,
+        provider=reply.provider,
+        model=reply.model,
+        key=reply.key,
+        kind=reply.kind,
+    )

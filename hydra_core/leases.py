@@ -1,0 +1,250 @@
+"""A key for any SDK: `lease` for one call, `rotate` for a function that is retried."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from hydra_core.drive.gate import LoopBell, ThreadBell
+from hydra_core.drive.redaction import redacted
+from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.errors import HydraError
+from hydra_core.messages import Usage
+from hydra_core.wire import Answer, Verdict
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hydra_core.drive.exchange import Exchange
+    from hydra_core.drive.gate import Gate
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.dispatch import Dispatch
+    from hydra_core.vault import Secret
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class HeldLease:
+    """The right to one call with one key. Use it as a context manager, sync or async."""
+
+    def __init__(self, gate: Gate, exchange: Exchange, journey: Dispatch) -> None:
+        self._gate = gate
+        self._exchange = exchange
+        self._journey = journey
+        self._deployment: Deployment | None = None
+        self._tokens: int | None = None
+
+    @property
+    def _held(self) -> Deployment:
+        if self._deployment is None:
+            raise HydraError("the lease holds a key only inside its `with` block")
+        return self._deployment
+
+    @property
+    def api_key(self) -> Secret | None:
+        """The key; None for a server that wants none."""
+        return self._exchange.line(self._held).secret
+
+    @property
+    def base_url(self) -> str:
+        """The address that the key belongs to."""
+        return self._exchange.line(self._held).base_url
+
+    @property
+    def provider(self) -> str:
+        """The provider's configured name."""
+        return self._held.provider
+
+    @property
+    def model(self) -> str:
+        """The model to ask for."""
+        return self._held.model.name
+
+    @property
+    def key(self) -> str:
+        """The key's name."""
+        return self._held.key
+
+    def used(self, tokens: int) -> None:
+        """Say how many tokens the call really took; else the reserved ones count."""
+        self._tokens = tokens
+
+    def __enter__(self) -> Self:
+        while True:
+            match self._gate.step(self._journey, ThreadBell):
+                case Send(lease):
+                    self._deployment = lease.deployment
+                    return self
+                case Park() as park:
+                    ThreadBell.wait(park)
+                case GiveUp(error):
+                    raise error
+                case ended:
+                    raise HydraError(f"this lease was used already ({type(ended).__name__})")
+
+    async def __aenter__(self) -> Self:
+        try:
+            while True:
+                match self._gate.step(self._journey, LoopBell):
+                    case Send(lease):
+                        self._deployment = lease.deployment
+                        return self
+                    case Park() as park:
+                        await LoopBell.wait(park)
+                    case GiveUp(error):
+                        raise error
+                    case ended:
+                        raise HydraError(f"this lease was used already ({type(ended).__name__})")
+        except BaseException:
+            self._gate.abandon(self._journey)
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end(error)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None) -> bool:
+        """Settle. True when the error was a provider's answer that blames a key or a limit."""
+        if error is None:
+            # A lease without a count keeps its reservation: the tokens were announced.
+            spent = None if self._tokens is None else Usage(self._tokens, 0)
+            self._gate.report(self._journey, Answer(Verdict(), usage=spent))
+            return False
+        verdict = verdict_of(error, self._held, self._exchange)
+        if verdict is None:
+            self._gate.abandon(self._journey)
+            return False
+        self._gate.report(self._journey, Answer(verdict))
+        return True
+
+
+class Rotate:
+    """The decorator that `Hydra.rotate` returns."""
+
+    def __init__(
+        self, gate: Gate, exchange: Exchange, journey: Callable[[], Dispatch]
+    ) -> None:
+        self._gate = gate
+        self._exchange = exchange
+        self._journey = journey
+
+    def __call__(self, function: F) -> F:
+        """Wrap a sync or async function that takes `api_key`."""
+        accepted = inspect.signature(function).parameters
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+
+        def given(lease: HeldLease, journey: Dispatch) -> dict[str, Any]:
+            secret = lease.api_key
+            words = {
+                "api_key": secret.get_secret_value() if secret is not None else "",
+                "base_url": lease.base_url,
+                "model": lease.model,
+                "lane": journey.request.lane,
+            }
+            return {
+                name: word
+                for name, word in words.items()
+                if name in accepted or (takes_all and name == "api_key")
+            }
+
+        if inspect.iscoroutinefunction(function):
+            return cast("F", self._wrap_async(function, given))
+        return cast("F", self._wrap_sync(function, given))
+
+    def _wrap_sync(
+        self,
+        function: Callable[..., Any],
+        given: Callable[[HeldLease, Dispatch], dict[str, Any]],
+    ) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            journey = self._journey()
+            last: Exception | None = None
+            try:
+                while True:
+                    lease = HeldLease(self._gate, self._exchange, journey)
+                    try:
+                        lease.__enter__()
+                    except HydraError as exhausted:
+                        raise last or exhausted from None
+                    try:
+                        result = function(*args, **{**given(lease, journey), **kwargs})
+                    except Exception as error:
+                        if not lease.end(error):
+                            raise
+                        last = error
+                    else:
+                        lease.end(None)
+                        return result
+            finally:
+                self._gate.abandon(journey)
+
+        return wrapper
+
+    def _wrap_async(
+        self,
+        function: Callable[..., Awaitable[Any]],
+        given: Callable[[HeldLease, Dispatch], dict[str, Any]],
+    ) -> Callable[..., Awaitable[Any]]:
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            journey = self._journey()
+            last: Exception | None = None
+            try:
+                while True:
+                    lease = HeldLease(self._gate, self._exchange, journey)
+                    try:
+                        await lease.__aenter__()
+                    except HydraError as exhausted:
+                        raise last or exhausted from None
+                    try:
+                        result = await function(*args, **{**given(lease, journey), **kwargs})
+                    except Exception as error:
+                        if not lease.end(error):
+                            raise
+                        last = error
+                    else:
+                        lease.end(None)
+                        return result
+            finally:
+                self._gate.abandon(journey)
+
+        return wrapper
+
+
+def verdict_of(
+    error: BaseException, deployment: Deployment, exchange: Exchange
+) -> Verdict | None:
+    """What an SDK's exception says of the key that was used; None when it says nothing.
+
+    Read are `response` (`status_code`, `headers`, `content`) and `status_code`, as the
+    SDKs of OpenAI, Anthropic, Groq, Mistral and plain httpx carry them.
+    """
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    if not isinstance(status, int):
+        return None
+    headers = getattr(response, "headers", None) or {}
+    low = {str(name).lower(): str(value) for name, value in dict(headers).items()}
+    body = getattr(response, "content", None)
+    if not isinstance(body, bytes):
+        body = str(error).encode()
+    line = exchange.line(deployment)
+    verdict = line.dialect.verdict_of(status, low, body, now=time.time())
+    return replace(verdict, message=redacted(verdict.message, exchange.secrets))
