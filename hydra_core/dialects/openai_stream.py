@@ -1,0 +1,112 @@
+"""The chunks of an OpenAI-compatible stream, read one at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from hydra_core.dialects.completion import EMPTY, end_verdict, text_of, usage_of
+from hydra_core.dialects.json_body import loads
+from hydra_core.dialects.tool_calls import ToolCallMerger
+from hydra_core.dialects.verdicts import invalid, judge, judge_value
+from hydra_core.wire import StreamEvent, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hydra_core.dialects.sse import ServerEvent
+    from hydra_core.dialects.vendors import Vendor
+    from hydra_core.messages import ToolCall
+
+_DONE: Final = b"[DONE]"
+TRUNCATED: Final = "the stream ended without a finish reason and without [DONE]"
+
+
+class ChatSteps:
+    """What the events of one chat stream mean; `streams.Steps`."""
+
+    __slots__ = ("_finished", "_good", "_headers", "_merger", "_now", "_some", "_status", "_vendor")
+
+    def __init__(self, vendor: Vendor, status: int, headers: Mapping[str, str], now: float) -> None:
+        self._vendor = vendor
+        self._status = status
+        self._headers = headers
+        self._now = now
+        self._merger = ToolCallMerger()
+        self._good = Verdict(status=status)
+        self._some = False  # anything a reader would see has come
+        self._finished = False
+
+    def step(self, event: ServerEvent) -> StreamEvent | None:
+        """Read one chunk."""
+        data = event.data.strip()
+        if data == _DONE:
+            return StreamEvent(verdict=None if self._some else invalid(EMPTY), done=True)
+        if not data:
+            return None
+        try:
+            chunk = loads(data)
+        except ValueError:
+            return StreamEvent(verdict=invalid("a chunk of the stream is no JSON"))
+        if not isinstance(chunk, dict) or event.name == b"error" or _is_error(chunk):
+            return self._failure(chunk)
+        choice = _first_choice(chunk.get("choices"))
+        if choice is None:
+            usage = usage_of(chunk.get("usage"))
+            return StreamEvent(usage=usage, raw=chunk)
+        if choice.get("error"):
+            return self._failure({"error": choice["error"]})
+        return self._chunk(chunk, choice)
+
+    def end(self) -> StreamEvent | None:
+        """A finish reason is an end mark too; some servers send no other."""
+        if not self._finished:
+            return StreamEvent(verdict=invalid(TRUNCATED))
+        return None if self._some else StreamEvent(verdict=invalid(EMPTY))
+
+    def no_stream(self, body: bytes) -> Verdict:
+        """Classify a plain body sent in place of a stream."""
+        return judge(self._vendor, self._status, self._headers, body, now=self._now)
+
+    def _chunk(self, chunk: dict[str, Any], choice: dict[str, Any]) -> StreamEvent:
+        delta = choice.get("delta") or choice.get("message")
+        delta = delta if isinstance(delta, dict) else {}
+        text = text_of(delta.get("content")) or text_of(delta.get("refusal"))
+        calls = self._calls(delta.get("tool_calls")) if delta.get("tool_calls") else ()
+        content = bool(text or calls)
+        self._some = self._some or content
+        finish = choice.get("finish_reason")
+        finish = finish if isinstance(finish, str) else None
+        verdict = None
+        if finish is not None:
+            self._finished = True
+            ended = end_verdict(self._good, finish, empty=False)
+            verdict = None if ended.fault is None else ended
+        usage = chunk.get("usage")
+        return StreamEvent(
+            text, calls, finish, usage_of(usage) if usage else None, verdict, False, content, chunk
+        )
+
+    def _calls(self, fragments: object) -> tuple[ToolCall, ...]:
+        found = []
+        for fragment in fragments if isinstance(fragments, list) else ():
+            call = self._merger.add(fragment) if isinstance(fragment, dict) else None
+            if call is not None:
+                found.append(call)
+        return tuple(found)
+
+    def _failure(self, value: Any) -> StreamEvent:
+        verdict = judge_value(self._vendor, self._status, self._headers, value, now=self._now)
+        return StreamEvent(verdict=verdict, raw=value if isinstance(value, dict) else {})
+
+
+def _is_error(chunk: dict[str, Any]) -> bool:
+    """True for the envelopes of an error inside a stream."""
+    return bool(chunk.get("error")) or "error" in (chunk.get("object"), chunk.get("type"))
+
+
+def _first_choice(choices: object) -> dict[str, Any] | None:
+    """The choice that is shown: the first, when several are streamed side by side."""
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
+            return choice
+    return None

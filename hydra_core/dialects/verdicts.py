@@ -1,0 +1,145 @@
+"""From a reply to its verdict: what happened, to which limit, and for how long."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from hydra_core.dialects import rules, times
+from hydra_core.dialects.envelope import ProviderError, error_of, read_error
+from hydra_core.dialects.waits import Refusal, retry_after
+from hydra_core.dialects.words import HOUR, LimitWords, amount_after, limit_words
+from hydra_core.messages import Fault
+from hydra_core.wire import LimitReading, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hydra_core.dialects.vendors import Vendor
+
+MESSAGE_CAP: Final = 500
+_HINT_CAP: Final = 128
+_RATES: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
+_UNSAID: Final = {Fault.INVALID_RESPONSE: "the reply is no answer of the API"}
+_NO_LIMIT: Final = LimitWords()
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text)
+
+
+def reference_time(headers: Mapping[str, str], now: float) -> float:
+    """The moment a reply was made, in epoch seconds: its `date` header, else our clock."""
+    stated = headers.get("date")
+    epoch = times.http_date(stated) if stated else None
+    return now if epoch is None else epoch
+
+
+def readings_of(vendor: Vendor, headers: Mapping[str, str], now: float) -> tuple[LimitReading, ...]:
+    """The limits that a good reply's headers state."""
+    reference = reference_time(headers, now) if vendor.layout.dated else now
+    return vendor.layout.readings(headers, reference)
+
+
+def hint_of(vendor: Vendor, headers: Mapping[str, str]) -> str | None:
+    """The account as the headers name it."""
+    hint = headers.get(vendor.hint_header) if vendor.hint_header else None
+    return hint.strip()[:_HINT_CAP] or None if hint else None
+
+
+def judge(
+    vendor: Vendor, status: int | None, headers: Mapping[str, str], body: bytes, *, now: float
+) -> Verdict:
+    """Classify a failure by its raw body. `status` None: not known."""
+    return judge_error(vendor, status, headers, read_error(body), now=now)
+
+
+def judge_value(
+    vendor: Vendor, status: int | None, headers: Mapping[str, str], value: Any, *, now: float
+) -> Verdict:
+    """Classify a failure whose body is JSON already, such as an error inside a stream."""
+    return judge_error(vendor, status, headers, error_of(value), now=now)
+
+
+def judge_error(
+    vendor: Vendor,
+    status: int | None,
+    headers: Mapping[str, str],
+    error: ProviderError,
+    *,
+    now: float,
+) -> Verdict:
+    """Classify a failure by what its body says."""
+    judged = rules.effective_status(status, error)
+    limit = limit_words(error)
+    fault, row = _fault(vendor, status, judged, error, limit)
+    if row is not None and row.window is not None:
+        limit = replace(limit, window=row.window)
+    if fault is rules.RATE and (limit.window or 0.0) > HOUR:
+        fault = Fault.RATE_LIMIT_DAY
+    if fault not in (*_RATES, Fault.REQUEST_TOO_LARGE):
+        limit = _NO_LIMIT
+    headers = {**error.headers, **headers} if error.headers else headers
+    reference = reference_time(headers, now)
+    in_success = status is not None and 200 <= status < 300
+    refusal = Refusal(fault, error, limit, headers, reference, in_success)
+    affordable = amount_after(error.words, "can only afford")
+    ceiling = limit.limit if limit.kind == "concurrency" else None
+    return Verdict(
+        fault=fault,
+        status=status if judged is None else judged,
+        message=error.message[:MESSAGE_CAP] or _UNSAID.get(fault, ""),
+        code=error.code,
+        retry_after=retry_after(vendor, refusal),
+        kind=limit.kind,
+        window=limit.window,
+        limit=limit.limit,
+        used=limit.used,
+        requested=limit.requested,
+        scope_hint=_scope_hint(vendor, headers, error),
+        concurrency_limit=None if ceiling is None else int(ceiling),
+        affordable_tokens=None if affordable is None else int(affordable),
+        whole_account=_whole_account(vendor, fault, row),
+        readings=vendor.layout.readings(headers, reference, limit.window),
+    )
+
+
+def invalid(message: str, status: int | None = 200) -> Verdict:
+    """The verdict on a reply that is no answer, in our own words."""
+    return Verdict(fault=Fault.INVALID_RESPONSE, status=status, message=message)
+
+
+def _fault(
+    vendor: Vendor,
+    status: int | None,
+    judged: int | None,
+    error: ProviderError,
+    limit: LimitWords,
+) -> tuple[Fault, rules.Rule | None]:
+    if error.is_page:
+        return rules.default_fault(judged, error), None
+    if limit.too_large and judged in (None, 413, 429):
+        return Fault.REQUEST_TOO_LARGE, None
+    row = rules.find(vendor.rules, judged, error)
+    if row is not None:
+        return row.fault, row
+    if status is None and judged is None:
+        return Fault.UNKNOWN, None
+    return rules.default_fault(judged, error), None
+
+
+def _whole_account(vendor: Vendor, fault: Fault, row: rules.Rule | None) -> bool:
+    if row is not None:
+        return row.whole_account or (vendor.account_wide and fault in _RATES)
+    return fault is Fault.QUOTA_EXHAUSTED_BILLING or (vendor.account_wide and fault in _RATES)
+
+
+def _scope_hint(vendor: Vendor, headers: Mapping[str, str], error: ProviderError) -> str | None:
+    hint = hint_of(vendor, headers)
+    if hint is None and vendor.hint_words:
+        match = _pattern(vendor.hint_words).search(error.message)
+        hint = match[1][:_HINT_CAP] if match else None
+    return hint or error.user_id
