@@ -29,6 +29,7 @@ _CALL: Final = frozenset(
         "deadline",
         "lane",
         "max_tokens",
+        "max_wait",
         "model",
         "on_exhausted",
         "priority",

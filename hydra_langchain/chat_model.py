@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.caches import BaseCache
 from langchain_core.globals import get_llm_cache
@@ -26,7 +26,14 @@ from hydra_langchain.structured import (
 from hydra_langchain.to_wire import openai_messages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Generator,
+        Iterator,
+        Sequence,
+    )
 
     from langchain_core.callbacks import (
         AsyncCallbackManagerForLLMRun,
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.runnables.retry import ExponentialJitterParams
     from langchain_core.tools import BaseTool
+
+    from hydra_core.messages import Chunk
 
 
 class ChatHydra(PooledModel):
@@ -89,10 +98,7 @@ class ChatHydra(PooledModel):
     ) -> Iterator[ChatGenerationChunk]:
         arguments = self._arguments(stop, kwargs)
         reader = StreamReader()
-        with (
-            model_errors(),
-            closing(self.hydra.stream(openai_messages(messages), **arguments)) as chunks,
-        ):
+        with model_errors(), closing(self._chunks(messages, arguments)) as chunks:
             for chunk in chunks:
                 if (shown := reader.read(chunk)) is not None:
                     if run_manager:
@@ -110,15 +116,26 @@ class ChatHydra(PooledModel):
         arguments = self._arguments(stop, kwargs)
         reader = StreamReader()
         with model_errors():
-            async with aclosing(
-                self.hydra.astream(openai_messages(messages), **arguments)
-            ) as chunks:
+            async with aclosing(self._achunks(messages, arguments)) as chunks:
                 async for chunk in chunks:
                     if (shown := reader.read(chunk)) is not None:
                         if run_manager:
                             await run_manager.on_llm_new_token(shown.text, chunk=shown)
                         yield shown
                 yield reader.end()
+
+    # Generators, though announced as iterators: closing them is what frees the key's slot.
+    def _chunks(
+        self, messages: list[BaseMessage], arguments: dict[str, Any]
+    ) -> Generator[Chunk, None, None]:
+        chunks = self.hydra.stream(openai_messages(messages), **arguments)
+        return cast("Generator[Chunk, None, None]", chunks)
+
+    def _achunks(
+        self, messages: list[BaseMessage], arguments: dict[str, Any]
+    ) -> AsyncGenerator[Chunk, None]:
+        chunks = self.hydra.astream(openai_messages(messages), **arguments)
+        return cast("AsyncGenerator[Chunk, None]", chunks)
 
     def _generate_with_cache(
         self,

@@ -176,7 +176,7 @@ class _Reader:
         one_provider = asked.get("provider") and not asked.get("model")
         if self.model.swarm == "off" or one_provider or not context.strip():
             return []
-        plan = hydra.plan(Document(context), question)
+        plan = hydra.plan(Document(context), question, **self._target())
         if len(context) <= plan.shard_chars:
             return []
         return self.form.sources(inputs, plan.shard_chars)
