@@ -33,5 +33,6 @@ def fake():
 
 @pytest.fixture
 def chat(fake):
-    """A ChatHydra over `fake`, which raises rather than wait."""
-    return ChatHydra(fake.config(on_exhausted="raise", max_wait=0.2, cache=False))
+    """A ChatHydra over `fake` that tries the first key first, and raises rather than wait."""
+    config = fake.config(strategy="priority", on_exhausted="raise", max_wait=0.2, cache=False)
+    return ChatHydra(config)

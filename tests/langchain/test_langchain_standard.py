@@ -11,6 +11,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from hydra_core.testing import EchoModel, FakeAnswer, FakeProvider
 from hydra_langchain import ChatHydra
 
+REFUSED = 429
 NO_SERVER = "http://127.0.0.1:9/v1"
 
 
@@ -59,6 +60,7 @@ class TestIntegration(ChatModelIntegrationTests):
             request.instance.fake = fake
             yield
             assert fake.violations == ()
+            assert not fake.log or fake.log[0].status == REFUSED
 
     @property
     def chat_model_class(self):
@@ -66,7 +68,8 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self):
-        return {"config": self.fake.config(cache=False), "model": "fake-model"}
+        config = self.fake.config(strategy="priority", cache=False)
+        return {"config": config, "model": "fake-model"}
 
     @property
     def model_override_value(self):
