@@ -8,7 +8,6 @@ and its Hydra is built on first use, once per configuration and process.
 
 from __future__ import annotations
 
-import atexit
 import copy
 import hmac
 import json
@@ -250,4 +249,3 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
-atexit.register(forget)
