@@ -113,6 +113,11 @@ class FakeProvider:
         """What an OpenAI client takes as `base_url`."""
         return f"{self.url}/v1"
 
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """What its keys are called, in order: never their values."""
+        return tuple(key.name for key in self._keys())
+
     def config(
         self, *, tell_limits: bool = True, tell_accounts: bool = True, **overrides: Any
     ) -> dict[str, Any]:

@@ -46,7 +46,9 @@ class Received:
 class Exchange:
     """A script and who wants to know how it went, both called on the server's thread.
 
-    `on_head` when the reply's head leaves; `on_end` once, with whether all of it did.
+    `on_head` just before the reply's head leaves; `on_end` just before its last
+    byte leaves (True), or when it is clear that it never will (False). The first
+    call of `on_end` counts.
     """
 
     script: Script

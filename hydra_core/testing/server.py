@@ -93,9 +93,10 @@ class _Connection(asyncio.Protocol):
         )
         script = exchange.script
         if script.ending == "end" and not script.delay and not script.gap:
-            self._send(*_events(script))
+            # The log is written before the reply: whoever has the reply finds it there.
             exchange.on_head()
             exchange.on_end(True)
+            self._send(_head(script), *map(_data, script.pieces), h11.EndOfMessage())
             self._next_request()
             return
         task = asyncio.get_running_loop().create_task(self._play(exchange))
@@ -109,27 +110,30 @@ class _Connection(asyncio.Protocol):
         if script.delay:
             await asyncio.sleep(script.delay)
         if script.ending == "reset":
+            exchange.on_end(False)
             self._reset()
+        if script.ending in ("reset", "hang"):
             await _for_ever()
-        if script.ending == "hang":
-            await _for_ever()
-        head, *pieces = _events(script)
-        self._send(head)
         exchange.on_head()
-        for number, piece in enumerate(pieces):
-            if number and script.gap:
+        self._send(_head(script))
+        for number, piece in enumerate(script.pieces, 1):
+            if number > 1 and script.gap:
                 await asyncio.sleep(script.gap)
-            self._send(piece)
+            if number < len(script.pieces) or script.ending != "end":
+                self._send(_data(piece))
+                continue
+            exchange.on_end(True)
+            self._send(_data(piece), h11.EndOfMessage())
+            return
         if script.ending == "cut":
+            exchange.on_end(False)
             self._transport.close()
-        if script.ending != "end":
-            await _for_ever()
+        await _for_ever()
 
     def _played(self, task: asyncio.Task[None], exchange: Exchange) -> None:
         self.playing = None
-        sent = not task.cancelled() and task.exception() is None
-        exchange.on_end(sent)
-        if not sent:
+        if task.cancelled() or task.exception() is not None:
+            exchange.on_end(False)
             self._transport.abort()
             return
         self._next_request()
@@ -152,19 +156,17 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _events(script: Script) -> list[h11.Event]:
+def _head(script: Script) -> h11.Response:
     framing = (
         ("transfer-encoding", "chunked")
         if script.length is None
         else ("content-length", str(script.length))
     )
-    events: list[h11.Event] = [
-        h11.Response(status_code=script.status, headers=[*script.headers, framing])
-    ]
-    events += [h11.Data(data=piece) for piece in script.pieces]
-    if script.ending == "end":
-        events.append(h11.EndOfMessage())
-    return events
+    return h11.Response(status_code=script.status, headers=[*script.headers, framing])
+
+
+def _data(piece: bytes) -> h11.Data:
+    return h11.Data(data=piece)
 
 
 async def _for_ever() -> None:

@@ -91,6 +91,8 @@ class Visit:
     def ended(self, finished: bool) -> None:
         """The call is over; `finished` says whether the whole reply was sent."""
         with self._desk.changed:
+            if self._call.ended_at is not None:
+                return
             self._call.finished = finished
             self._call.ended_at = self._desk.now()
             if self._quota is not None:
