@@ -96,10 +96,10 @@ class HydraConfig(Settings):
 
         `HYDRA_*` variables override the file's scalar settings. Raises ConfigError.
         """
-        variables = environment.read(env_file, environ)
-        built = _build(read_config_file(Path(path)), variables, overridden=True)
+        built = _of_file(Path(path), env_file, environ)
+        del environ
         if isinstance(built, str):
-            raise ConfigError(f"{Path(path).name}: {built}")
+            raise ConfigError(built)
         return built
 
     @classmethod
@@ -113,9 +113,8 @@ class HydraConfig(Settings):
         The real environment wins over `.env`; without any provider, `providers`
         is empty. Raises ConfigError.
         """
-        variables = environment.read(env_file, environ)
-        providers = environment.providers(variables)
-        built = _build({"providers": providers}, variables, overridden=True)
+        built = _of_environment(env_file, environ)
+        del environ
         if isinstance(built, str):
             raise ConfigError(built)
         return built
@@ -170,26 +169,58 @@ def load(config: HydraConfig | Mapping[str, Any] | str | Path | None = None) -> 
     """
     if isinstance(config, HydraConfig):
         return config
+    if config is None:
+        named = os.environ.get("HYDRA_CONFIG")
+        return HydraConfig.from_file(named) if named else HydraConfig.from_env()
     if isinstance(config, str | os.PathLike):
         return HydraConfig.from_file(config)
-    if config is None:
-        named = environment.read(".env", None).get("HYDRA_CONFIG")
-        return HydraConfig.from_file(named) if named else HydraConfig.from_env()
     if not isinstance(config, Mapping):
         raise ConfigError(
             f"a configuration is a HydraConfig, a dict, a path or None, not {shape(config)}"
         )
-    built = _build(config, environment.read(".env", None), overridden=False)
-    del config  # its values stay out of the traceback's frames
+    built = _of_mapping(config)
+    del config
     if isinstance(built, str):
         raise ConfigError(built)
     return built
 
 
-def _build(
-    data: Mapping[str, Any], environ: Mapping[str, str], *, overridden: bool
-) -> HydraConfig | str:
-    """The configuration, or what is wrong with it: an exception here would hold its frames."""
+# The functions below give what is wrong as a text: an exception raised in them would
+# carry their frames, whose variables hold the environment and the keys.
+
+Variables = Mapping[str, str]
+PathLike = str | os.PathLike[str]
+Outcome = HydraConfig | str
+
+
+def _of_file(path: Path, env_file: PathLike | None, environ: Variables | None) -> Outcome:
+    try:
+        data = read_config_file(path)
+        variables = environment.read(env_file, environ)
+    except ConfigError as error:
+        return str(error)
+    built = _build(data, variables, overridden=True)
+    return f"{path.name}: {built}" if isinstance(built, str) else built
+
+
+def _of_environment(env_file: PathLike | None, environ: Variables | None) -> Outcome:
+    try:
+        variables = environment.read(env_file, environ)
+        providers = environment.providers(variables)
+    except ConfigError as error:
+        return str(error)
+    return _build({"providers": providers}, variables, overridden=True)
+
+
+def _of_mapping(data: Mapping[str, Any]) -> Outcome:
+    try:
+        variables = environment.read(".env", None)
+    except ConfigError as error:
+        return str(error)
+    return _build(data, variables, overridden=False)
+
+
+def _build(data: Mapping[str, Any], environ: Variables, *, overridden: bool) -> Outcome:
     variables = environment.overrides(_SCALARS, environ) if overridden else {}
     merged = {**data, **{name: environ[variable] for name, variable in variables.items()}}
     try:

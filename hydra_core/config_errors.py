@@ -83,7 +83,7 @@ def explain(error: ValidationError, variables: Mapping[str, str]) -> str:
 def _line(detail: dict[str, Any], fields: Collection[str], label: str) -> InitErrorDetails:
     value, kind = detail["input"], detail["type"]
     if isinstance(value, Shape):
-        return _detail(kind, detail["msg"], detail["loc"], value)
+        return _detail(kind, detail["msg"], tuple(map(_safe, detail["loc"])), value)
     what = Shape(shape(value))
     if kind == "extra_forbidden":
         *above, name = detail["loc"]
