@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from hydra_core.messages import Fault
 from hydra_core.swarm.map import Exhausted, Failed, Read, TooLong, Truncated, Unparsable, halve
 from hydra_core.swarm.prompts import map_prompt, repair_prompt
+from hydra_core.swarm.shortage import PATIENCE, Shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
     from hydra_core.swarm.split import Shard
     from hydra_core.swarm.values import Fact
 
-PATIENCE: Final = 120.0
-"""Seconds without any reply after which a swarm without a deadline stops waiting for capacity.
-
-Two windows of a limit per minute: what is still refused then is a daily limit or an outage.
-"""
-
 MAX_ATTEMPTS: Final = 3
+MAP_TOKENS: Final = 1_500
+"""Most tokens of a map call's report: some fifteen facts with their quotes."""
+
+ROOMY_TOKENS: Final = 6_000
+"""What a call gets whose report was cut off before its first fact: its model thinks aloud."""
+
 RESERVE_SHARE: Final = 0.2
 """Share of the deadline kept for the synthesis until call latencies are known."""
 
@@ -47,9 +48,6 @@ RESERVE_LATENCIES: Final = 1.5
 
 GRACE: Final = 0.1
 """Share of the reserve that calls in flight may overrun the close of the map."""
-
-_FIRST_PAUSE: Final = 0.25
-_LONGEST_PAUSE: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,7 @@ class MapTask:
     paragraphs: tuple[Paragraph, ...]
     started: float
     timeout: float | None
+    max_tokens: int = MAP_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,7 @@ class _Tries:
     """How often a shard was tried; `draft` is an output that is to be repaired."""
 
     made: int = 0
+    max_tokens: int = MAP_TOKENS
     draft: str | None = None
     repaired: bool = False
 
@@ -124,7 +124,7 @@ class SwarmRun:
         self._deadline = deadline
         self._tries: dict[int, _Tries] = {}
         self._flying: dict[int, MapTask] = {}
-        self._shortage = _Shortage(patience=PATIENCE if deadline is None else inf)
+        self._shortage = Shortage(patience=PATIENCE if deadline is None else inf)
         self._slowest = 0.0
         for shard in self._queue:
             account.open(shard)
@@ -174,7 +174,7 @@ class SwarmRun:
                 self._account.tell("read", now, shard)
             case Truncated(facts=facts):
                 self.facts += facts
-                self._halve(shard, Fault.INVALID_RESPONSE, now)
+                self._truncated(shard, bool(facts), now)
             case TooLong():
                 self._halve(shard, Fault.CONTEXT_TOO_LONG, now)
             case Unparsable(output=output):
@@ -207,7 +207,7 @@ class SwarmRun:
             messages = repair_prompt(messages, tries.draft)
             tries.draft, tries.repaired = None, True
         timeout = None if self.close_at == inf else self.close_at - now
-        task = MapTask(shard, messages, prompt.paragraphs, now, timeout)
+        task = MapTask(shard, messages, prompt.paragraphs, now, timeout, tries.max_tokens)
         self._flying[shard.index] = task
         self._account.tell("started", now, shard)
         return task
@@ -239,6 +239,15 @@ class SwarmRun:
         tries.draft = output
         self._again(shard, now)
 
+    def _truncated(self, shard: Shard, some: bool, now: float) -> None:
+        """Ask with more room if not one fact came through, else read two halves."""
+        tries = self._tries[shard.index]
+        if some or tries.max_tokens == ROOMY_TOKENS:
+            self._halve(shard, Fault.INVALID_RESPONSE, now)
+            return
+        tries.max_tokens = ROOMY_TOKENS
+        self._again(shard, now)
+
     def _failed(self, shard: Shard, outcome: Failed, now: float) -> None:
         if outcome.error is not None:
             self.errors.append(outcome.error)
@@ -265,38 +274,3 @@ class SwarmRun:
 
 def _wait_until(moment: float, now: float) -> Wait:
     return Wait(None if moment == inf else moment - now)
-
-
-class _Shortage:
-    """What is known of missing capacity: since when, how often, and when it ends.
-
-    `over_at` is when calls may start again, `until` when the provider's limits say
-    that capacity returns; None when nobody knows.
-    """
-
-    def __init__(self, *, patience: float) -> None:
-        self.over_at = 0.0
-        self.until: float | None = None
-        self._patience = patience
-        self._rounds = 0
-        self._progress_at = 0.0
-
-    def seen(self, eta: float | None, now: float) -> None:
-        """A call found no capacity; refusals of one round count once."""
-        if now >= self.over_at:
-            self._rounds += 1
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._rounds)
-        self.until = None if eta is None else now + eta
-        self.over_at = inf if eta is None else now + max(eta, pause)
-
-    def ended(self, now: float) -> None:
-        """A call was served: whatever was missing is there again."""
-        self.over_at, self.until = 0.0, None
-        self._rounds, self._progress_at = 0, now
-
-    def hopeless(self, now: float, close_at: float) -> bool:
-        """Whether capacity comes back too late, or nothing has been served for too long."""
-        if not self._rounds:
-            return False
-        late = self.over_at >= close_at or self.over_at - now > self._patience
-        return late or now - self._progress_at > self._patience + _LONGEST_PAUSE

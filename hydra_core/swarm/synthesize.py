@@ -29,6 +29,9 @@ CHARS_PER_TOKEN: Final = 4
 MAX_CLAIM: Final = 400
 """Characters to which claims of one and the same passage are joined."""
 
+MOST_UNCITED: Final = 5
+"""Facts shown as citations when the model cited none of those it was given."""
+
 _SAME_PASSAGE: Final = 0.5
 _CITED: Final = re.compile(r"[ \t]*[\[(]\s*(F\d+(?:\s*(?:,|;|and|y)?\s*F?\d+)*)\s*[\])]")
 _NUMBER: Final = re.compile(r"\d+")
@@ -48,13 +51,16 @@ class ReduceCall:
 class Answer:
     """The answer's text with marks [1], [2] for `citations`, in document order.
 
-    `written` is False when no model wrote it; `invented` counts ids that were
-    cited but did not exist; `carried` of `extracted` facts reached the last prompt.
+    `written` is False when no model wrote it; `uncited` True when the model cited
+    nothing and the citations are the surest facts it was given; `invented` counts
+    ids that were cited but did not exist; `carried` of `extracted` facts reached
+    the last prompt.
     """
 
     text: str
     citations: tuple[Citation, ...]
     written: bool
+    uncited: bool = False
     invented: int = 0
     carried: int = 0
     extracted: int = 0
@@ -105,9 +111,16 @@ class Synthesis:
         self._open = {call.keys for call in calls}
         return tuple(calls)
 
-    def report(self, call: ReduceCall, text: str | None) -> None:
-        """Take the reply to a call; None or an empty text: the call failed."""
+    def report(self, call: ReduceCall, text: str | None, *, too_long: bool = False) -> None:
+        """Take the reply to a call; None or an empty text: the call failed.
+
+        `too_long`: no model takes a prompt of this size, so the next ones are half of it.
+        """
         self._open.discard(call.keys)
+        if too_long and len(call.keys) > 1:
+            self._budget = max(1, min(self._budget, self._size(call.keys)) // 2)
+            if call.final:
+                return
         if call.final:
             self.answer = self._cited(text) if text and text.strip() else self._listed(self._kept)
             return
@@ -173,6 +186,7 @@ class Synthesis:
         """The model's text, its ids replaced by citation numbers; unknown ids vanish."""
         named = {key for found in _CITED.finditer(text) for key in _keys(found[1])}
         known = [key for key in self._facts if key in named]
+        shown = known or self._trimmed(self._kept, self._budget)[:MOST_UNCITED]
         numbers = {key: f"[{number}]" for number, key in enumerate(known, start=1)}
 
         def expand(found: re.Match[str]) -> str:
@@ -181,8 +195,9 @@ class Synthesis:
 
         return Answer(
             text=_CITED.sub(expand, text).strip(),
-            citations=tuple(citation(self._facts[key]) for key in known),
+            citations=tuple(citation(self._facts[key]) for key in shown),
             written=True,
+            uncited=not known,
             invented=len(named - self._facts.keys()),
             carried=len(self._kept),
             extracted=len(self._facts),
