@@ -43,7 +43,7 @@ _CANDIDATES: Final = 3
 _SLACK: Final = 3
 _MARKS: Final = re.compile(r"\[p\d+\]")
 _ELISION: Final = re.compile(r"\s*[\[(]?(?:\.{3,}|(?:\. ){2}\.)[\])]?\s*")
-_WORD: Final = re.compile(r"\w+(?:'\w+)*")
+_WORD: Final = re.compile(r"-?\d+(?:[.,]\d+)*(?!\w)|\w+(?:'\w+)*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ FURNITURE = "furniture"
 _FURNITURE_LINES = 2
 _FURNITURE_SHARE = 0.5
 _FURNITURE_PAGES = 4
+_INKED_LINE = re.compile(r"[^\r\n\f]*\S[^\r\n\f]*")
 _DIGITS = re.compile(r"\d+")
 _BARE_NUMBER = re.compile(
     r"[-\u2013\u2014\[( ]*(?:page |página )?(?:\d+|[ivxlc]+)[-\u2013\u2014\]) ]*", re.IGNORECASE
@@ -144,11 +145,15 @@ def _furniture(text: str, pages: tuple[Page, ...]) -> Iterator[Span]:
 
 
 def _edge_lines(text: str, page: Page) -> set[tuple[int, int]]:
-    lines = [
-        (match.start(), match.end())
-        for match in re.compile(r"[^\r\n\f]*\S[^\r\n\f]*").finditer(text, page.start, page.end)
-    ]
-    return {*lines[:_FURNITURE_LINES], *lines[-_FURNITURE_LINES:]}
+    """The first and last line of a page, and the next one where that is a bare number."""
+    lines = [match.span() for match in _INKED_LINE.finditer(text, page.start, page.end)]
+    edges: set[tuple[int, int]] = set()
+    for order in (lines, lines[::-1]):
+        for line in order[:_FURNITURE_LINES]:
+            edges.add(line)
+            if not _BARE_NUMBER.fullmatch(text[slice(*line)].strip()):
+                break
+    return edges
 
 
 def _furniture_key(text: str, line: tuple[int, int]) -> str:
