@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hydra_core.dialects.sse import ServerEvent
     from hydra_core.dialects.vendors import Vendor
-    from hydra_core.messages import ToolCall
+    from hydra_core.messages import ToolCall, Usage
 
 _DONE: Final = b"[DONE]"
 TRUNCATED: Final = "the stream ended without a finish reason and without [DONE]"
@@ -51,8 +51,7 @@ class ChatSteps:
             return self._failure(chunk)
         choice = _first_choice(chunk.get("choices"))
         if choice is None:
-            usage = usage_of(chunk.get("usage"))
-            return StreamEvent(usage=usage, raw=chunk)
+            return StreamEvent(usage=_usage(chunk), raw=chunk)
         if choice.get("error"):
             return self._failure({"error": choice["error"]})
         return self._chunk(chunk, choice)
@@ -81,10 +80,7 @@ class ChatSteps:
             self._finished = True
             ended = end_verdict(self._good, finish, empty=False)
             verdict = None if ended.fault is None else ended
-        usage = chunk.get("usage")
-        return StreamEvent(
-            text, calls, finish, usage_of(usage) if usage else None, verdict, False, content, chunk
-        )
+        return StreamEvent(text, calls, finish, _usage(chunk), verdict, False, content, chunk)
 
     def _calls(self, fragments: object) -> tuple[ToolCall, ...]:
         found = []
@@ -102,6 +98,15 @@ class ChatSteps:
 def _is_error(chunk: dict[str, Any]) -> bool:
     """True for the envelopes of an error inside a stream."""
     return bool(chunk.get("error")) or "error" in (chunk.get("object"), chunk.get("type"))
+
+
+def _usage(chunk: dict[str, Any]) -> Usage | None:
+    """The usage in a chunk, or where Groq puts it in its last one."""
+    usage = chunk.get("usage")
+    if usage is None:
+        own = chunk.get("x_groq")
+        usage = own.get("usage") if isinstance(own, dict) else None
+    return None if usage is None else usage_of(usage)
 
 
 def _first_choice(choices: object) -> dict[str, Any] | None:

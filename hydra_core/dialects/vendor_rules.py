@@ -51,6 +51,11 @@ _OPENROUTER: Final = (
         codes=("metadata.reasons", "metadata.flagged_input", "metadata.patterns"),
         status=(403,),
     ),
+    # Its own error types beat the status that it sends them with.
+    rule(Fault.OVERLOADED, codes=("provider_overloaded", "provider_unavailable")),
+    rule(RATE, codes=("rate_limit_exceeded",)),
+    rule(Fault.QUOTA_EXHAUSTED_BILLING, codes=("payment_required",), whole_account=True),
+    rule(Fault.CONTENT_FILTER, codes=("content_policy_violation",)),
 )
 
 VENDOR_RULES: Final[dict[str, tuple[Rule, ...]]] = {

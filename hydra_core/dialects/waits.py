@@ -51,7 +51,7 @@ class Refusal:
 def _said() -> re.Pattern[str]:
     amount = r"\d{1,18}(?:\.\d{1,18})?\s?[a-zµ]*"
     return re.compile(
-        r"(?:try again|retry|retrying|wait)(?:\s+(?:in|after|for))?\s+(?:about\s+|~\s?)?"
+        r"(?:(?:try again|retry|retrying)\s+(?:in|after)|wait(?:\s+for)?)\s+(?:about\s+|~\s?)?"
         rf"({amount}(?:\s?{amount})*)"
     )
 
