@@ -128,8 +128,8 @@ def test_only_the_owner_can_read_the_file(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_symbolic_link_is_not_written_through(tmp_path):
-    """A link where the file should be leaves its target alone; the cache goes on in memory."""
+def test_a_symbolic_link_is_not_written_through(tmp_path, caplog):
+    """A link where the file should be is given up for good; its target stays as it is."""
     target = tmp_path / "precious"
     target.write_text("precious")
     (tmp_path / "cache.db").symlink_to(target)
@@ -138,6 +138,7 @@ def test_a_symbolic_link_is_not_written_through(tmp_path):
     cache.close()
     assert target.read_text() == "precious"
     assert cache.get("one") is not None
+    assert "cannot be used" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["garbage", "zeroed page", "cut"])
