@@ -41,22 +41,14 @@ def assemble(config: HydraConfig, *, now: float) -> Pool:
 
     Raises ConfigError when a provider speaks a dialect that is not supported.
     """
-    builder = _Builder(config.time_scale, now)
+    builder = _Builder(config, now)
     providers = config.resolve()
     for provider in providers:
         builder.add(provider)
     routes = RouteBook(
         builder.deployments, aliases=config.aliases, lanes=builder.lanes, ranks=builder.ranks
     )
-    weights = config.score_weights
-    settings = Settings(
-        strategy=config.strategy,
-        weights=ScoreWeights(
-            weights.reliability, weights.speed, weights.quality, weights.recency
-        ),
-        rotate_at=config.rotate_at,
-        scale=config.time_scale,
-    )
+    settings = Settings(config.strategy, config.rotate_at, config.time_scale)
     windows = {provider.name: str(provider.window) for provider in providers}
     manager = KeyManager(builder.deployments, routes, settings, windows=windows)
     return Pool(manager, Exchange(builder.lines))
@@ -65,12 +57,13 @@ def assemble(config: HydraConfig, *, now: float) -> Pool:
 class _Builder:
     """Collects deployments; groups and rests that keys share are made once."""
 
-    def __init__(self, scale: float, now: float) -> None:
+    def __init__(self, config: HydraConfig, now: float) -> None:
         self.deployments: list[Deployment] = []
         self.lanes: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ranks: dict[Deployment, int] = {}
         self.lines: dict[tuple[str, str], Line] = {}
-        self._scale = scale
+        self._scale = config.time_scale
+        self._weights = ScoreWeights.normal(**config.score_weights.model_dump())
         self._now = now
         self._rests: dict[tuple[str, ...], Rest] = {}
         self._groups: dict[tuple[str, str, str], QuotaGroup] = {}
@@ -121,6 +114,7 @@ class _Builder:
                 group=self._rest(provider.name, "group", key.account, facts.name),
                 provider=self._rest(provider.name),
             ),
+            weights=self._weights,
             priority=provider.priority,
             order=len(self.deployments),
         )

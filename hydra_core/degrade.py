@@ -41,7 +41,7 @@ class Ladder:
         if config.cache:
             from hydra_core.store.response_cache import ResponseCache
 
-            self._cache = ResponseCache(config.store_url, redact=self._redact)
+            self._cache = ResponseCache(_store_url(config), redact=self._redact)
 
     def _redact(self, text: str) -> str:
         return redacted(text, self._exchange.secrets)
@@ -91,6 +91,14 @@ class Ladder:
         """Flush what is still to be written."""
         if self._cache is not None:
             self._cache.close()
+
+
+def _store_url(config: HydraConfig) -> str:
+    if config.store is None:
+        from hydra_core.environment import state_directory
+
+        return f"sqlite:///{state_directory() / 'hydra.db'}"
+    return config.store if isinstance(config.store, str) else config.store.get_secret_value()
 
 
 def duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -209,10 +210,12 @@ class Hydra:
         request = self._request(messages, locals(), extra)
         journey = self._journey(request)
         for chunk in self._sync_driver().stream(journey, self._stream_patience):
-            if isinstance(chunk, GiveUp):
-                yield _as_chunk(self._instead(request, chunk, on_exhausted))
-            else:
+            if isinstance(chunk, Chunk):
                 yield chunk
+            elif isinstance(chunk, Reply):
+                yield _last_chunk(self._delivered(request, chunk))
+            else:
+                yield _as_chunk(self._instead(request, chunk, on_exhausted))
 
     async def astream(
         self,
@@ -240,11 +243,13 @@ class Hydra:
         chunks = self._async_driver().stream(journey, self._stream_patience)
         async with aclosing(chunks):
             async for chunk in chunks:
-                if isinstance(chunk, GiveUp):
+                if isinstance(chunk, Chunk):
+                    yield chunk
+                elif isinstance(chunk, Reply):
+                    yield _last_chunk(self._delivered(request, chunk))
+                else:
                     reply = await asyncio.to_thread(self._instead, request, chunk, on_exhausted)
                     yield _as_chunk(reply)
-                else:
-                    yield chunk
 
     def swarm(
         self,
@@ -498,8 +503,6 @@ class Hydra:
         )
 
     def _journey(self, request: ChatRequest, *, tokens: int | None = None) -> Dispatch:
-        from dataclasses import replace
-
         size = size_of(request)
         if tokens is not None:
             size = replace(size, known_tokens=float(tokens))
@@ -515,8 +518,6 @@ class Hydra:
         """The same request for the providers' smaller models, if that can still help."""
         if not isinstance(end.error, PoolExhausted) or self._raises(on_exhausted):
             return None
-        from dataclasses import replace
-
         route = self._pool.manager.routes.find(
             provider=request.provider, model=request.model, lane=request.lane, smaller=True
         )
@@ -600,6 +601,11 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _last_chunk(reply: Reply) -> Chunk:
+    """The chunk that closes a stream: how it finished and what it used."""
+    return replace(_as_chunk(reply), text="")
 
 
 def _as_chunk(reply: Reply) -> Chunk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, assert_never
 
+from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import LoopBell
 from hydra_core.engine.dispatch import GiveUp, Park, Send
 from hydra_core.messages import Reply
@@ -52,8 +53,10 @@ class AsyncDriver:
 
     async def stream(
         self, journey: Dispatch, patience: StreamPatience
-    ) -> AsyncGenerator[Chunk | GiveUp, None]:
-        """The chunks of one reply. Before the first one, failing over is invisible.
+    ) -> AsyncGenerator[Chunk | Reply | GiveUp, None]:
+        """The chunks of one reply, then the reply itself, or why there is none.
+
+        Before the first chunk, failing over is invisible.
 
         Raises StreamBroken, with the text so far, when it breaks off after that.
         """
@@ -72,15 +75,14 @@ class AsyncDriver:
                                 piece = await body.read(record.seconds_left(self._gate.clock()))
                                 for chunk in record.feed(piece, self._gate.clock()):
                                     yield chunk
+                            if record.answer.verdict.fault is None:
+                                # Read the body's end, so that the connection can be kept.
+                                await body.read(DRAIN)
                         self._gate.report(journey, record.answer)
                         record.raise_if_broken(journey)
                     case Park() as park:
                         await LoopBell.wait(park)
-                    case Reply() as reply:
-                        if record is not None:
-                            yield record.last_chunk(reply.usage)
-                        return
-                    case GiveUp() as end:
+                    case Reply() | GiveUp() as end:
                         yield end
                         return
                     case unknown:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hydra_core.drive.redaction import redact_bytes, redacted
 from hydra_core.errors import StreamBroken
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from hydra_core.vault import Secret
 
 
+DRAIN: Final = 0.05
+"""Seconds to wait for the end of a body whose stream has given its end mark."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """How to reach one provider with one key."""
@@ -31,8 +35,8 @@ class Line:
     dialect: Dialect
     base_url: str
     secret: Secret | None
-    auth_header: str | None = None
-    auth_prefix: str | None = None
+    auth_header: str = "authorization"
+    auth_prefix: str = "Bearer "
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -55,7 +59,7 @@ class Exchange:
         line = self.line(deployment)
         target = Target(line.base_url, deployment.model.name, line.headers)
         wire = line.dialect.encode(target, request, stream=stream)
-        if line.auth_header is not None and line.auth_prefix is not None:
+        if line.auth_header != wire.auth_header or line.auth_prefix != wire.auth_prefix:
             wire = replace(wire, auth_header=line.auth_header, auth_prefix=line.auth_prefix)
         return wire, line.secret
 
@@ -242,15 +246,4 @@ class StreamRecord:
             "for a new answer",
             partial=self.text,
             attempts=journey.attempts,
-        )
-
-    def last_chunk(self, usage: Usage) -> Chunk:
-        """The chunk that closes the stream: how it finished and what it used."""
-        deployment = self._deployment
-        return Chunk(
-            finish_reason=self._finish_reason,
-            usage=usage,
-            provider=deployment.provider,
-            model=deployment.model.name,
-            key=deployment.key,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, assert_never
 
+from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.engine.dispatch import GiveUp, Park, Send
 from hydra_core.messages import Reply
@@ -54,8 +55,10 @@ class SyncDriver:
         outcome = self._transport.send(wire, secret, timeout=send.timeout)
         return self._exchange.read(outcome, deployment)
 
-    def stream(self, journey: Dispatch, patience: StreamPatience) -> Generator[Chunk | GiveUp, None, None]:
-        """The chunks of one reply. Before the first one, failing over is invisible.
+    def stream(self, journey: Dispatch, patience: StreamPatience) -> Generator[Chunk | Reply | GiveUp, None, None]:
+        """The chunks of one reply, then the reply itself, or why there is none.
+
+        Before the first chunk, failing over is invisible.
 
         Raises StreamBroken, with the text so far, when it breaks off after that.
         """
@@ -73,15 +76,14 @@ class SyncDriver:
                             while record.answer is None:
                                 piece = body.read(record.seconds_left(self._gate.clock()))
                                 yield from record.feed(piece, self._gate.clock())
+                            if record.answer.verdict.fault is None:
+                                # Read the body's end, so that the connection can be kept.
+                                body.read(DRAIN)
                         self._gate.report(journey, record.answer)
                         record.raise_if_broken(journey)
                     case Park() as park:
                         ThreadBell.wait(park)
-                    case Reply() as reply:
-                        if record is not None:
-                            yield record.last_chunk(reply.usage)
-                        return
-                    case GiveUp() as end:
+                    case Reply() | GiveUp() as end:
                         yield end
                         return
                     case unknown:

@@ -10,6 +10,7 @@ from hydra_core.engine.score import Score
 
 if TYPE_CHECKING:
     from hydra_core.engine.quota import Charge, QuotaGroup
+    from hydra_core.engine.score import ScoreWeights
 
 # Until a model has been seen: English prose has about 4 characters a token in every
 # common tokenizer; the deviation covers code, names and the chat format.
@@ -161,6 +162,7 @@ class Deployment:
         account: str,
         group: QuotaGroup,
         scopes: Scopes,
+        weights: ScoreWeights,
         priority: int,
         order: int,
     ) -> None:
@@ -181,7 +183,7 @@ class Deployment:
         )
         self.priority = priority
         self.order = order
-        self.score = Score()
+        self.score = Score(weights)
         self.calls = 0
         self.failures = 0
         self.in_flight = 0

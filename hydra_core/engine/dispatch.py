@@ -144,7 +144,7 @@ class Dispatch:
         self._keep_out_of_small_windows()
 
     def _keep_out_of_small_windows(self) -> None:
-        for model in {d.model for d in self._route.deployments if d.model.context_window}:
+        for model in self._route.windowed:
             window = model.context_window or 0
             if model.prompt_tokens(self._size) > _SURELY_LONGER * window:
                 self._avoid.add(model)

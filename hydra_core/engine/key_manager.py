@@ -12,7 +12,7 @@ It has no lock and reads no clock: `hydra_core.drive.gate` guards it and tells t
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +21,7 @@ from hydra_core.engine.faults import FAULTS, Blame
 from hydra_core.engine.health import LONGEST_WAIT
 from hydra_core.engine.queue import Ticket
 from hydra_core.engine.quota import NEVER, Bucket, FixedWindow, SlidingWindow
-from hydra_core.engine.score import ScoreWeights
-from hydra_core.engine.strategy import strategy
+from hydra_core.engine.strategy import STRATEGIES
 from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from hydra_core.wire import LimitReading, Verdict
 
 # A choice looks at this many ready deployments, those used longest ago. Power of two
-# choices already comes close to looking at all; twelve make small pools exact.
-_SAMPLE: Final = 12
+# choices already comes close to looking at all; eight make small pools exact.
+_SAMPLE: Final = 8
 # How many waiting tickets may start out of turn in groups that nobody before them claims.
 _LOOKAHEAD: Final = 16
 # A wait of zero still means "not at once".
@@ -61,7 +60,6 @@ class Settings:
     """How the manager chooses. `scale` shortens default waits (the configured time scale)."""
 
     strategy: str = "adaptive"
-    weights: ScoreWeights = field(default_factory=ScoreWeights)
     rotate_at: float = 0.95
     scale: float = 1.0
 
@@ -81,7 +79,7 @@ class KeyManager:
         self.deployments = tuple(deployments)
         self.routes = routes
         self._settings = settings
-        self._rank = strategy(settings.strategy, settings.weights)
+        self._rank = STRATEGIES[settings.strategy]
         self._windows = windows
         self._sequence = 0
         self._members: dict[Rest, list[Deployment]] = defaultdict(list)
@@ -138,21 +136,28 @@ class KeyManager:
         passed_over = 0
         best: Deployment | None = None
         best_rank: tuple[bool, float, int] | None = None
-        best_tokens = 0.0
+        best_tokens = usual = 0.0
+        model: ModelFacts | None = None
+        rotate_at = self._settings.rotate_at
         while best is None:
             sample = list(islice(roster.ready, passed_over, passed_over + _SAMPLE))
             for deployment in sample:
                 if deployment.group in claimed or (avoid and _avoided(deployment, avoid)):
                     passed_over += 1
                     continue
-                tokens = self.need_of(deployment, size)
-                start = self._start(deployment, tokens, now)
-                if start > now:
-                    roster.rest(deployment, start)
-                    continue
-                pressure = deployment.group.pressure(tokens, now)
+                if deployment.model is not model:
+                    model = deployment.model
+                    usual = model.tokens(size)
+                tokens, pressure = usual, deployment.group.pressure(usual, now)
+                if pressure > 1.0 or not self._may_start(deployment, now):
+                    tokens = self.need_of(deployment, size)
+                    start = self._start(deployment, tokens, now)
+                    if start > now:
+                        roster.rest(deployment, start)
+                        continue
+                    pressure = deployment.group.pressure(tokens, now)
                 rank = (
-                    pressure > self._settings.rotate_at,
+                    pressure > rotate_at,
                     self._rank(deployment, tokens, pressure, now),
                     deployment.last_used,
                 )
@@ -173,6 +178,16 @@ class KeyManager:
             if window.kind == "tokens" and tokens > window.limit:
                 return deployment.group.reserve(model.prompt_tokens(size), tokens)
         return tokens
+
+    @staticmethod
+    def _may_start(deployment: Deployment, now: float) -> bool:
+        """Nothing but its quota could keep it from starting now."""
+        return (
+            deployment.hard_until <= now
+            and deployment.soft_until <= now
+            and not deployment.model.breaker.probing
+            and not deployment.group.full
+        )
 
     def _start(self, deployment: Deployment, tokens: float, now: float) -> float:
         """When this deployment may start such a request; `NEVER`: when something changes."""
@@ -467,7 +482,7 @@ class KeyManager:
 
     def score_of(self, deployment: Deployment, now: float) -> float:
         """The learned opinion of a deployment, 0..1."""
-        return deployment.score.value(self._settings.weights, now)
+        return deployment.score.value(now)
 
     def judged(
         self, provider: str | None, model: str | None, key: str | None, quality: float

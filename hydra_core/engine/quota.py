@@ -45,6 +45,9 @@ class Window(Protocol):
     def used(self, now: float) -> float:
         """Units that count at `now`."""
 
+    def room(self, now: float) -> float:
+        """Units that fit at `now`."""
+
     def earliest(self, need: float, now: float) -> float:
         """The first moment from `now` on at which `need` more units fit; `NEVER` if never."""
 
@@ -93,6 +96,13 @@ class SlidingWindow:
         if not charges:
             self._used = 0.0  # sheds the rounding of a day of additions
         return self._used
+
+    def room(self, now: float) -> float:
+        """Units that fit at `now`."""
+        charges = self._charges
+        if charges and charges[0][_DATE] <= now - self.length:
+            return self.limit - self.used(now)
+        return self.limit - self._used
 
     def earliest(self, need: float, now: float) -> float:
         """The first moment from `now` on at which `need` more units fit."""
@@ -156,7 +166,7 @@ class Bucket:
     wait = (used + requested - limit) / (limit / length).
     """
 
-    __slots__ = ("_at", "_level", "configured", "kind", "length", "limit")
+    __slots__ = ("_guard", "_level", "_since", "configured", "kind", "length", "limit")
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -165,32 +175,37 @@ class Bucket:
         self.limit = limit
         self.length = length
         self.configured = configured
+        self._guard = min(GUARD, length * _GUARD_SHARE)
         self._level = limit
-        self._at = NEVER
+        self._since = 0.0  # when `_level` was true; it may lie a guard ahead
 
-    def _refill(self, now: float) -> float:
-        if now > self._at:
+    def room(self, now: float) -> float:
+        """What the bucket holds at `now`."""
+        if now > self._since:
             rate = self.limit / self.length
-            self._level = min(self.limit, self._level + (now - self._at) * rate)
-        self._at = now
+            self._level = min(self.limit, self._level + (now - self._since) * rate)
+            self._since = now
         return self._level
 
     def used(self, now: float) -> float:
         """Units missing from a full bucket."""
-        return self.limit - self._refill(now)
+        return self.limit - self.room(now)
 
     def earliest(self, need: float, now: float) -> float:
         """The first moment from `now` on at which the bucket holds `need`."""
-        lacking = need - self._refill(now)
+        lacking = need - self.room(now)
         if lacking <= 0.0:
             return now
         if need > self.limit:
             return NEVER
-        return now + lacking * self.length / self.limit
+        return max(now, self._since) + lacking * self.length / self.limit
 
     def charge(self, amount: float, now: float) -> Charge:
         """Take `amount` out."""
-        self._refill(now)
+        if self.room(now) >= self.limit:
+            # A full bucket gains nothing until the request arrives there: what ours
+            # gained meanwhile, the provider's never had.
+            self._since = now + self._guard
         self._level -= amount
         return [now, amount, 1.0]
 
@@ -199,14 +214,14 @@ class Bucket:
 
     def settle(self, charge: Charge, amount: float, now: float) -> None:
         """Put back what was not used, or take what was used on top."""
-        self._refill(now)
+        self.room(now)
         self._level = min(self.limit, self._level + charge[_AMOUNT] - amount)
         charge[_AMOUNT] = amount
 
     def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
         # reset of a bucket is when it is full, which its refill rate already says
         """The provider counts more than we do: believe it."""
-        self._level = min(self._refill(now), self.limit - used)
+        self._level = min(self.room(now), self.limit - used)
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
         """The whole bucket's return as one row: it comes back evenly until then."""
@@ -243,6 +258,10 @@ class FixedWindow:
             self._used = 0.0
             self._epoch += 1.0
         return self._used
+
+    def room(self, now: float) -> float:
+        """Units that fit before the next reset."""
+        return self.limit - self.used(now)
 
     def earliest(self, need: float, now: float) -> float:
         """Now, or the next reset (plus the guard: our clock may run ahead of theirs)."""
@@ -327,17 +346,19 @@ class QuotaGroup:
         return self.concurrency is not None and self.in_flight >= self.concurrency
 
     def pressure(self, tokens: float, now: float) -> float:
-        """The share of the scarcest limit that would be used after one more request, 0..1."""
+        """The share of the scarcest limit in use after one more request; above 1: no room now.
+
+        It answers for every candidate of every call, hence one look at each window.
+        """
         worst = 0.0
         for window in self.windows:
             need = tokens if window.kind == "tokens" else 1.0
-            share = (window.used(now) + need) / window.limit if window.limit else 1.0
+            share = 1.0 - (window.room(now) - need) / window.limit
             if share > worst:  # noqa: PLR1730 - as above
                 worst = share
         if self.concurrency:
-            share = (self.in_flight + 1) / self.concurrency
             # A free slot is no scarcity until the last one is taken.
-            worst = max(worst, share - 1.0 / self.concurrency)
+            worst = max(worst, self.in_flight / self.concurrency)
         return worst
 
     def charge(self, tokens: float, now: float) -> tuple[Charge, ...]:

@@ -37,23 +37,22 @@ class Tier:
 
 
 class Route:
-    """The tiers that may serve one kind of request, and who waits for them."""
+    """The tiers that may serve one kind of request, and who waits for them.
 
-    __slots__ = ("line", "name", "tiers")
+    `windowed` are the models among them whose context window is known.
+    """
+
+    __slots__ = ("deployments", "line", "name", "tiers", "windowed")
 
     def __init__(self, name: str, tiers: Sequence[Sequence[Deployment]]) -> None:
         self.name = name
         self.tiers = tuple(Tier(tuple(tier)) for tier in tiers if tier)
         self.line = WaitingLine()
+        self.deployments = tuple(d for tier in self.tiers for d in tier.deployments)
+        self.windowed = frozenset(d.model for d in self.deployments if d.model.context_window)
 
     def __repr__(self) -> str:
         return f"<Route {self.name}: {len(self.deployments)} deployments, {len(self.line)} waiting>"
-
-    @property
-    def deployments(self) -> tuple[Deployment, ...]:
-        """All of them, the preferred tier first."""
-        return tuple(deployment for tier in self.tiers for deployment in tier.deployments)
-
 
 class RouteBook:
     """Finds and keeps routes.

@@ -1,6 +1,6 @@
 """What is learned of a deployment: reliability, speed, quality, recency.
 
-score = sum(weight * part) / sum(weights), every part in 0..1:
+score = sum(weight * part), weights summing to 1, every part in 0..1:
 
 - reliability: exponentially weighted share of calls that went well
 - speed: 1 / (1 + latency / `_TYPICAL`), latency in seconds, exponentially weighted
@@ -21,50 +21,67 @@ _FORGET: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ScoreWeights:
-    """How much each part counts; only their proportions matter."""
+    """How much each part counts."""
 
     reliability: float = 0.4
     speed: float = 0.3
     quality: float = 0.2
     recency: float = 0.1
 
+    @classmethod
+    def normal(
+        cls, reliability: float, speed: float, quality: float, recency: float
+    ) -> ScoreWeights:
+        """The same proportions, summing to 1. Their sum must not be 0."""
+        total = reliability + speed + quality + recency
+        return cls(reliability / total, speed / total, quality / total, recency / total)
+
 
 class Score:
     """The learned opinion of one deployment. It starts well, so that new ones are tried."""
 
-    __slots__ = ("latency", "quality", "reliability", "troubled_at")
+    __slots__ = ("_steady", "_weights", "latency", "quality", "reliability", "troubled_at")
 
-    def __init__(self) -> None:
+    def __init__(self, weights: ScoreWeights) -> None:
         self.reliability = 1.0
         self.latency: float | None = None
         self.quality = 1.0
         self.troubled_at: float | None = None
+        self._weights = weights
+        self._steady = 0.0
+        self._settle()
 
     def passed(self, latency: float) -> None:
         """A call went well after `latency` seconds."""
         self.reliability += _STEP * (1.0 - self.reliability)
         before = self.latency
         self.latency = latency if before is None else before + _STEP * (latency - before)
+        self._settle()
 
     def failed(self, now: float) -> None:
         """A call failed through the deployment's own fault."""
         self.reliability -= _STEP * self.reliability
         self.troubled_at = now
+        self._settle()
 
     def judged(self, quality: float) -> None:
         """A reader's opinion of one reply, 0..1."""
         self.quality += _STEP * (quality - self.quality)
+        self._settle()
 
-    def value(self, weights: ScoreWeights, now: float) -> float:
+    def value(self, now: float) -> float:
         """The whole opinion, 0..1."""
+        if self.troubled_at is None:
+            return self._steady
+        return self._steady - self._weights.recency * exp((self.troubled_at - now) / _FORGET)
+
+    def _settle(self) -> None:
+        """All but the fading of a fault changes only with an outcome: add it up here."""
+        weights = self._weights
         speed = 1.0 if self.latency is None else 1.0 / (1.0 + self.latency / _TYPICAL)
-        recency = 1.0
-        if self.troubled_at is not None:
-            recency = 1.0 - exp(-(now - self.troubled_at) / _FORGET)
-        total = weights.reliability + weights.speed + weights.quality + weights.recency
-        return (
+        self._steady = (
             weights.reliability * self.reliability
             + weights.speed * speed
             + weights.quality * self.quality
-            + weights.recency * recency
-        ) / total
+            + weights.recency
+        )

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.score import ScoreWeights
-
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
 
@@ -45,27 +43,25 @@ def _cheapest(deployment: Deployment, tokens: float, pressure: float, now: float
     return float("inf") if cost is None else cost
 
 
-def strategy(name: str, weights: ScoreWeights) -> Rank:
-    """The rank function of a strategy's configured name.
+def _score(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    return -deployment.score.value(now)
 
-    `adaptive` multiplies the learned score by the headroom left after the request,
-    so that a good key is preferred and no key is drained while another idles.
+
+def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    """The learned score times the headroom left after the request: a good key is preferred,
+    and no key is drained while another idles.
     """
-
-    def score(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-        return -deployment.score.value(weights, now)
-
-    def adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-        return -deployment.score.value(weights, now) * (1.0 - pressure)
-
-    return {**_FIXED, "score": score, "adaptive": adaptive}[name]
+    return deployment.score.value(now) * (pressure - 1.0)
 
 
-_FIXED: Final[dict[str, Rank]] = {
+STRATEGIES: Final[dict[str, Rank]] = {
     "priority": _priority,
     "round_robin": _round_robin,
     "least_used": _least_used,
     "least_busy": _least_busy,
     "fastest": _fastest,
     "cheapest": _cheapest,
+    "score": _score,
+    "adaptive": _adaptive,
 }
+"""The rank function of every configured name."""
