@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from hydra_core.swarm.headings import Heading, find_headings
+from hydra_core.swarm.headings import find_headings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from hydra_core.swarm.outline import Heading
 
 PAGE_CHARS = 2_000
 """Length of a page where the text does not mark its own, in characters."""

@@ -127,20 +127,6 @@ def plan(
     )
 
 
-def shard_chars(
-    documents: Sequence[Document],
-    groups: Sequence[GroupCapacity],
-    *,
-    prompt_tokens: int = 700,
-    output_tokens: int = 400,
-    chars_per_token: float = CHARS_PER_TOKEN,
-) -> int:
-    """The budget in characters that `plan` would choose for `split`."""
-    shape = CallShape(prompt_tokens, output_tokens)
-    sizing = _Sizing(documents, groups, shape, chars_per_token)
-    return max(1, int(sizing.best() * chars_per_token))
-
-
 @dataclass(frozen=True, slots=True)
 class _Sizing:
     """The search for the shard size, in tokens."""
