@@ -41,7 +41,7 @@ class Ladder:
         if config.cache:
             from hydra_core.store.response_cache import ResponseCache
 
-            self._cache = ResponseCache(_store_url(config), redact=self._redact)
+            self._cache = ResponseCache(config.cache_url(), redact=self._redact)
 
     def _redact(self, text: str) -> str:
         return redacted(text, self._exchange.secrets)
@@ -83,22 +83,14 @@ class Ladder:
     def _notice(self, error: PoolExhausted) -> str:
         if error.eta is not None:
             return _WAIT[self._language].format(eta=duration(error.eta))
-        faults = dict.fromkeys(f"{a.key}: {a.outcome}" for a in error.attempts)
-        why = ", ".join(faults) or _UNKNOWN[self._language]
-        return _NO_ETA[self._language].format(why=why)
+        # The first line of the error says what to do; those after it say who rests and why.
+        why = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        return _NO_ETA[self._language].format(why=why or _UNKNOWN[self._language])
 
     def close(self) -> None:
         """Flush what is still to be written."""
         if self._cache is not None:
             self._cache.close()
-
-
-def _store_url(config: HydraConfig) -> str:
-    if config.store is None:
-        from hydra_core.environment import state_directory
-
-        return f"sqlite:///{state_directory() / 'hydra.db'}"
-    return config.store if isinstance(config.store, str) else config.store.get_secret_value()
 
 
 def duration(seconds: float) -> str:

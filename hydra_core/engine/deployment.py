@@ -11,6 +11,7 @@ from hydra_core.engine.score import Score
 if TYPE_CHECKING:
     from hydra_core.engine.quota import Charge, QuotaGroup
     from hydra_core.engine.score import ScoreWeights
+    from hydra_core.messages import Fault
 
 # Until a model has been seen: English prose has about 4 characters a token in every
 # common tokenizer; the deviation covers code, names and the chat format.
@@ -199,6 +200,13 @@ class Deployment:
 
     def __repr__(self) -> str:
         return f"<Deployment {self.name}>"
+
+    def resting_for(self, now: float) -> Fault | None:
+        """Why it rests at `now`, if it does."""
+        for rest in self.rests:
+            if rest.fault is not None and max(rest.hard_until, rest.soft_until) > now:
+                return rest.fault
+        return None
 
     def refresh(self) -> None:
         """Take over the latest rest of all scopes."""

@@ -12,6 +12,7 @@ any moment. Its methods change the KeyManager, so the gate calls them under its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.deployment import Size
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 _SURELY_LONGER: Final = 1.15
 # Nobody sleeps longer without looking: a lost bell is a delay, not a hang.
 _LONGEST_PARK: Final = 5.0
+# An error shows at most so many attempts or keys; `attempts` holds them all.
+_LINES: Final = 8
 _PART_TOKENS: Final = 4000  # chars of an image or file part: its size says nothing of its tokens
 
 
@@ -323,7 +326,8 @@ class Dispatch:
         kinds = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
         remedy = _REMEDIES.get(fault, "no other key would answer differently")
         return kinds.get(fault, RequestRejected)(
-            f"{where} refused the request ({fault.value}, status {status}): {detail}. {remedy}",
+            f"{where} refused the request ({fault.value}, status {status}): "
+            f"{detail.rstrip('.')}. {remedy}",
             attempts=self.attempts,
             status=status,
         )
@@ -335,29 +339,38 @@ class Dispatch:
                 "window of every eligible model; shorten it, or ask with swarm()"
             )
         eta = None if start == NEVER else max(0.0, start - now)
-        when = (
-            f"it could start in {eta:.1f} s"
-            if eta is not None
-            else "nothing that is known would make it possible; see health()"
-        )
         if eta is None and self._size_never_fits(now):
             return RequestRejected(
                 f"a request of about {self._size.chars} characters is larger than the token "
                 "limit of every eligible key; shorten it, lower max_tokens, or use swarm()",
                 attempts=self.attempts,
             )
-        tried = "".join(
-            f"\n  {a.provider}/{a.model} via {a.key}: {a.outcome} (status {a.status}) {a.detail}"
-            for a in self.attempts
-        )
         late = now >= self._deadline and bool(self.attempts)
         kind = DeadlineExceeded if late else PoolExhausted
+        if eta is None:
+            what = "no key can serve, and waiting will not help; mend or add a key"
+        else:
+            what = (
+                f"no capacity in time; it could start in {eta:.1f} s. Ask again then, add a key, "
+                "or raise max_wait or the deadline"
+            )
         return kind(
-            f"no capacity on route {self._route.name!r} in time: {when}. Add a key, raise "
-            f"max_wait or the deadline, or try then.{tried}",
+            f"route {self._route.name!r}: {what}.{self._state(now)}",
             eta=eta,
             attempts=self.attempts,
         )
+
+    def _state(self, now: float) -> str:
+        """What was tried, else who rests and why: one line each."""
+        lines = [
+            f"{a.provider}/{a.model} via {a.key}: {a.outcome} (status {a.status}) {a.detail}"
+            for a in self.attempts[-_LINES:]
+        ] or [
+            f"{deployment.name}: {fault.value}"
+            for deployment in islice(self._route.deployments, _LINES)
+            if (fault := deployment.resting_for(now)) is not None
+        ]
+        return "".join(f"\n  {line.rstrip()}" for line in lines)
 
     def _size_never_fits(self, now: float) -> bool:
         return all(
