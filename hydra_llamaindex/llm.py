@@ -136,7 +136,11 @@ class HydraLLM(ToolCalling):
     def _smallest_window(self) -> int:
         if self._pool_window is None:
             groups = self.hydra.capacity(model=self.model or None, lane=self.lane)
-            known = [group.context_window for group in groups if group.context_window]
+            known = [
+                group.context_window
+                for group in groups
+                if group.context_window and self.provider in (None, group.provider)
+            ]
             if not known:
                 return DEFAULT_CONTEXT_WINDOW
             self._pool_window = min(known)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from hydra_core.errors import ConfigError
@@ -65,3 +68,20 @@ def test_a_model_name_in_the_place_of_a_path_is_explained() -> None:
     """The first argument is the configuration; the error says where a model goes."""
     with pytest.raises(ConfigError, match="model="):
         HydraLLM("gpt-4o")
+
+
+def test_a_missing_framework_is_named_with_the_remedy() -> None:
+    """Without LlamaIndex the import says what to install."""
+    code = "import sys; sys.modules['llama_index'] = None; import hydra_llamaindex"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)  # noqa: S603
+    assert b'pip install "hydra-llm[llamaindex]"' in ran.stderr
+
+
+def test_the_registry_loads_no_framework() -> None:
+    """Whoever uses one framework does not pay for the other."""
+    code = (
+        "import sys, hydra_core.registry; "
+        "print([m for m in ('llama_index', 'langchain_core', 'openai') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)  # noqa: S603
+    assert ran.stdout.strip() == b"[]"
