@@ -15,7 +15,8 @@ except ImportError as error:
     ) from error
 
 from hydra_langchain.chat_model import ChatHydra
+from hydra_langchain.documents import create_swarm_documents_chain
 
 del _langchain_core
 
-__all__ = ["ChatHydra"]
+__all__ = ["ChatHydra", "create_swarm_documents_chain"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages.utils import count_tokens_approximately
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from hydra_core.registry import handle
@@ -17,12 +19,19 @@ from hydra_langchain.from_wire import PROVIDER
 from hydra_langchain.pool import KEYS_VARIABLE, ConfigSource, pool_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_core.language_models import ModelProfile
+    from langchain_core.messages import BaseMessage
 
     from hydra_core.hydra import Hydra
     from hydra_core.registry import HydraHandle
 
-_DEFAULTS = (
+DISTRIBUTION: Final = "hydra-llm"
+
+_CHARS_PER_TOKEN: Final = 4  # as `count_tokens_approximately` assumes
+
+_DEFAULTS: Final = (
     "extra_body",
     "lane",
     "max_tokens",
@@ -36,7 +45,7 @@ _DEFAULTS = (
 )
 """Fields that a call falls back on."""
 
-_SHAPING = ("extra_body", "lane", "max_tokens", "provider", "stop", "temperature")
+_SHAPING: Final = ("extra_body", "lane", "max_tokens", "provider", "stop", "temperature")
 """Fields that change what a model says."""
 
 
@@ -98,7 +107,7 @@ class PooledModel(BaseChatModel):
 
     @model_validator(mode="after")
     def _set_hydra_version(self) -> Self:
-        self._add_version("hydra-llm", version("hydra-llm"))
+        self._add_version(DISTRIBUTION, _version())
         return self
 
     @model_validator(mode="after")
@@ -146,6 +155,16 @@ class PooledModel(BaseChatModel):
             found["max_output_tokens"] = min(outputs)
         return found or None
 
+    def get_num_tokens(self, text: str) -> int:
+        """About how many tokens a text has: models of a pool have tokenizers of their own."""
+        return -(-len(text) // _CHARS_PER_TOKEN)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """About how many tokens a conversation has, with the tools that are offered."""
+        return count_tokens_approximately(messages, tools=list(tools) if tools else None)
+
     @property
     def _llm_type(self) -> str:
         return "hydra-chat"
@@ -184,3 +203,8 @@ class PooledModel(BaseChatModel):
     def _arguments(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         defaults = {name: getattr(self, name) for name in _DEFAULTS}
         return call_arguments(defaults, {**given, "stop": stop})
+
+
+@cache
+def _version() -> str:
+    return version(DISTRIBUTION)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from langchain_core.caches import InMemoryCache
+from langchain_core.messages import HumanMessage, trim_messages
 
 from hydra_langchain import ChatHydra
 from hydra_langchain.from_wire import PROVIDER
@@ -69,6 +70,14 @@ def test_a_wait_is_not_cached_for_good(fake):
     calls = len(fake.log)
     assert patient.invoke("hi").content == "You said: hi"
     assert len(fake.log) == calls
+
+
+def test_tokens_are_estimated():
+    """LangChain's trimming works with the model as its counter, without any tokenizer."""
+    chat = ChatHydra(pool("m"))
+    long, short = HumanMessage("a" * 400), HumanMessage("b" * 40)
+    assert trim_messages([long, short], max_tokens=30, token_counter=chat) == [short]
+    assert chat.get_num_tokens("12345") == 2
 
 
 def test_versions_are_in_the_metadata():
