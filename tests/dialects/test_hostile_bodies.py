@@ -1,0 +1,155 @@
+"""No bytes that arrive can make a dialect raise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hydra_core.dialects import get_dialect
+from hydra_core.dialects.vendors import VENDORS
+from hydra_core.messages import Fault
+
+if TYPE_CHECKING:
+    from hydra_core.wire import Verdict
+
+KEYS = st.sampled_from(
+    [
+        "error",
+        "message",
+        "code",
+        "type",
+        "status",
+        "param",
+        "details",
+        "violations",
+        "quotaId",
+        "retryDelay",
+        "metadata",
+        "raw",
+        "headers",
+        "availability",
+        "retry_after",
+        "choices",
+        "delta",
+        "content",
+        "tool_calls",
+        "function",
+        "arguments",
+        "index",
+        "id",
+        "finish_reason",
+        "usage",
+        "prompt_tokens",
+        "detail",
+        "msg",
+        "object",
+        "user_id",
+        "limit_source",
+        "reason",
+    ]
+)
+WORDS = st.sampled_from(
+    ["429", "rate_limit_exceeded", "Limit 5, Used 5, Requested 9", "try again in 5s", "PerDay"]
+)
+LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | WORDS
+JSON = st.recursive(
+    LEAVES | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+STATUSES = st.sampled_from([200, 204, 302, 400, 401, 402, 403, 404, 413, 429, 500, 503, 999])
+HEADERS = st.dictionaries(
+    st.sampled_from(
+        ["retry-after", "retry-after-ms", "date", "ratelimit", "x-ratelimit-reset"]
+        + [f"x-ratelimit-{what}-tokens" for what in ("limit", "remaining", "reset")]
+    ),
+    st.sampled_from(["5", "-1", "nan", "1e999", "", "9" * 400, "Thu, 01 Oct 2026 12:00:00 GMT"])
+    | st.text(max_size=12),
+)
+VENDOR = st.sampled_from([*VENDORS, "someone"])
+
+
+def check(verdict: Verdict) -> None:
+    """What holds of every verdict."""
+    assert len(verdict.message) <= 500
+    verdict.message.encode()  # no lone surrogate is left
+    assert verdict.retry_after is None or 0.0 <= verdict.retry_after < float("inf")
+    for reading in verdict.readings:
+        assert reading.reset is None or 0.0 <= reading.reset < float("inf")
+
+
+@given(vendor=VENDOR, status=STATUSES, headers=HEADERS, value=JSON)
+def test_any_json_gets_a_verdict(vendor, status, headers, value):
+    """Whatever JSON comes under whatever headers, it is read."""
+    dialect = get_dialect("openai", vendor)
+    body = orjson.dumps(value)
+    answer = dialect.read(status, headers, body, now=1.79e9)
+    check(answer.verdict)
+    if not 200 <= status < 300:
+        assert answer.verdict.fault is not None
+    check(dialect.verdict_of(None, headers, body, now=1.79e9))
+    reader = dialect.stream(200, headers, now=1.79e9)
+    events = reader.feed(b"data: " + body + b"\n\n")
+    last = reader.finish()
+    for event in events if last is None else [*events, last]:
+        if event.verdict is not None:
+            check(event.verdict)
+            assert event.verdict.fault is not None
+
+
+@given(vendor=VENDOR, status=STATUSES, body=st.binary(max_size=200))
+def test_any_bytes_get_a_verdict(vendor, status, body):
+    """Bytes that are no JSON are read too."""
+    dialect = get_dialect("openai", vendor)
+    check(dialect.read(status, {}, body, now=0.0).verdict)
+    reader = dialect.stream(200, {}, now=0.0)
+    reader.feed(body)
+    reader.finish()
+
+
+@pytest.mark.parametrize("status", [200, 429])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"error":' * 100_000,
+        b"1" * 5_000,
+        b'{"error": {"message": ' + b"9" * 5_000 + b"}}",
+        b'{"choices": NaN}',
+        b'{"choices": Infinity}',
+        b'{"choices": 1e999}',
+        b'{"error": "\xff\xfe"}',
+        b'{"error": "\\ud800"}',
+        b'{"error": ' + b'{"\\ud800": ' * 900 + b"1" + b"}" * 901,
+        b"\x00" * 50,
+    ],
+)
+def test_classic_attacks(judge, status, body):
+    """Depth, endless numbers, NaN, broken UTF-8 and surrogates end in a typed verdict."""
+    verdict = judge("groq", status, body)
+    check(verdict)
+    assert verdict.fault in (Fault.INVALID_RESPONSE, Fault.RATE_LIMIT_MINUTE)
+
+
+@pytest.mark.parametrize("now", [float("nan"), float("inf"), -1e18, 1e18])
+def test_a_mad_clock(now):
+    """A wall clock out of its mind makes no reading fail."""
+    body = b'{"error": {"code": 429, "details": [{"violations": [{"quotaId": "PerDay"}]}]}}'
+    verdict = get_dialect("openai", "gemini").read(429, {}, body, now=now).verdict
+    assert (verdict.fault, verdict.retry_after) == (Fault.RATE_LIMIT_DAY, None)
+
+
+def test_an_error_in_broken_utf8_is_still_read(judge):
+    """One bad byte in the message does not hide what the error says."""
+    body = b'{"error": {"message": "caf\xe9", "code": "insufficient_quota"}}'
+    assert judge("openai", 429, body).fault is Fault.QUOTA_EXHAUSTED_BILLING
+
+
+def test_long_words_are_searched_in_linear_time(judge):
+    """A megabyte of near misses is judged without backtracking for minutes."""
+    text = "try again in 1" + "1 " * 200_000 + "limit " * 50_000 + "wait " * 50_000
+    assert judge("groq", 429, {"error": {"message": text}}).fault is Fault.RATE_LIMIT_MINUTE
