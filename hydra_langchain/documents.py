@@ -208,7 +208,7 @@ class _Reader:
 
     def _sources(self, inputs: dict[str, Any]) -> list[Document]:
         """What a swarm has to read; nothing when one request can hold it all."""
-        asked = self._asked()
+        asked = self._arguments()
         # A swarm is told a model, never a provider alone: it would ask the others, too.
         one_provider = asked.get("provider") and not asked.get("model")
         if self.model.swarm == "off" or one_provider:
@@ -217,13 +217,13 @@ class _Reader:
         room = one_request(groups, reserved=_AROUND + (asked.get("max_tokens") or _USUAL_OUTPUT))
         return self.form.sources(inputs, room) if len(self.form.context(inputs)) > room else []
 
-    def _asked(self) -> dict[str, Any]:
+    def _arguments(self) -> dict[str, Any]:
         own = {name: getattr(self.model, name) for name in _ASKED}
         return call_arguments(own, self.bound)
 
     def _target(self) -> dict[str, Any]:
         """Where the swarm may go and how long it may take."""
-        asked = self._asked()
+        asked = self._arguments()
         if "provider" in asked and "/" not in asked.get("model", "/"):
             asked["model"] = f"{asked['provider']}/{asked['model']}"
         return {name: asked[name] for name in ("deadline", "lane", "model") if name in asked}
