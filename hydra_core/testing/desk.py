@@ -119,6 +119,7 @@ class Desk:
             self.in_flight += 1
             call = self.journal.arrive(
                 at,
+                since=at - request.lag,
                 key=holder.name if holder else UNKNOWN_KEY,
                 account=holder.account if holder else UNKNOWN_KEY,
                 model=str(fields.get("model", "")),

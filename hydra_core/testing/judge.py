@@ -4,8 +4,8 @@ Law 1: the log is written here, from what arrived at the socket; a client's own
 counters are never evidence.
 Law 2: limits are recounted from the log, by other code than the code that
 enforces them (`recount.py`).
-Law 3: nobody is blamed for what he could not know: a call that arrived before
-the refusal left, or within `tolerance` seconds of it, was already on its way.
+Law 3: nobody is blamed for what he could not know: a call that may have arrived
+before the refusal left, or within `tolerance` seconds of it, was on its way.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from hydra_core.testing.recount import Charge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from hydra_core.testing.recount import Recount
 
 ViolationKind = Literal["key_waiting", "account_waiting", "dead_key", "limit_passed"]
 
@@ -142,11 +144,11 @@ class _Told:
     until: float = 0.0
     fresh: list[tuple[float, float]] = field(default_factory=list)  # (sent, until)
 
-    def binding(self, at: float, tolerance: float) -> float:
-        """The end of the latest wait that a call arriving at `at` must have known of."""
-        known = [wait for wait in self.fresh if wait[0] + tolerance < at]
+    def binding(self, known_by: float) -> float:
+        """The end of the latest wait that was stated before `known_by`."""
+        known = [wait for wait in self.fresh if wait[0] < known_by]
         if known:
-            self.fresh = [wait for wait in self.fresh if wait[0] + tolerance >= at]
+            self.fresh = [wait for wait in self.fresh if wait[0] >= known_by]
             self.until = max(self.until, *(until for _, until in known))
         return self.until
 
@@ -164,13 +166,24 @@ class Journal:
         self._said_dead: dict[str, float] = {}
 
     def arrive(
-        self, at: float, *, key: str, account: str, model: str, stream: bool, body_hash: str
+        self,
+        at: float,
+        *,
+        since: float,
+        key: str,
+        account: str,
+        model: str,
+        stream: bool,
+        body_hash: str,
     ) -> Call:
-        """Enter a call, and blame it if it should not have come."""
+        """Enter a call, and blame it if it should not have come.
+
+        `at` is when it was read; it may have arrived at any time from `since` on.
+        """
         self._opened += 1
         call = Call(self._opened, at, key, account, model, stream, body_hash)
         self.calls.append(call)
-        self._blame(call)
+        self._blame(call, since)
         return call
 
     def sent(self, call: Call, now: float) -> None:
@@ -186,13 +199,12 @@ class Journal:
         """Forget that `key` was said to be dead: it has been revived."""
         self._said_dead.pop(key, None)
 
-    def _blame(self, call: Call) -> None:
-        account_until = self._account_told[call.account, call.model].binding(
-            call.at, self._tolerance
-        )
-        key_until = self._key_told[call.key, call.model].binding(call.at, self._tolerance)
+    def _blame(self, call: Call, since: float) -> None:
+        known_by = since - self._tolerance
+        account_until = self._account_told[call.account, call.model].binding(known_by)
+        key_until = self._key_told[call.key, call.model].binding(known_by)
         dead_since = self._said_dead.get(call.key)
-        if dead_since is not None and dead_since + self._tolerance < call.at:
+        if dead_since is not None and dead_since < known_by:
             self._note(call, "dead_key", f"was refused as invalid at {dead_since:.3f} s")
         elif key_until - _EARLY > call.at:
             self._note(call, "key_waiting", f"had said wait until {key_until:.3f} s")
@@ -202,6 +214,22 @@ class Journal:
     def _note(self, call: Call, kind: ViolationKind, detail: str) -> None:
         call.blamed = kind
         self.blames.append(Violation(kind, call.at, call.key, call.account, call.model, detail))
+
+
+def passed_limits(recounts: Iterable[Recount], *, at: float) -> list[Violation]:
+    """What the recount found against the provider itself."""
+    return [
+        Violation(
+            "limit_passed",
+            at,
+            "",
+            found.account,
+            found.model,
+            f"{found.name}: {found.counted:g} served, {found.limit} allowed",
+        )
+        for found in recounts
+        if found.passed
+    ]
 
 
 def tally(calls: Iterable[Call]) -> Tally:

@@ -11,7 +11,14 @@ from hydra_core.testing.configured import provider_config
 from hydra_core.testing.desk import Desk, House
 from hydra_core.testing.echo import EchoModel
 from hydra_core.testing.faults import FaultRule
-from hydra_core.testing.judge import CallRecord, Tally, Violation, tallies, tally
+from hydra_core.testing.judge import (
+    CallRecord,
+    Tally,
+    Violation,
+    passed_limits,
+    tallies,
+    tally,
+)
 from hydra_core.testing.keys import Keyring
 from hydra_core.testing.recount import Charge, Recount, recount
 from hydra_core.testing.server import Server
@@ -64,7 +71,7 @@ class FakeProvider:
         host: str = "127.0.0.1",
         port: int = 0,
         name: str | None = None,
-        tolerance: float = 0.1,
+        tolerance: float = 0.25,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises ValueError for repeated keys, an unknown vendor or two limits for one account."""
@@ -226,18 +233,7 @@ class FakeProvider:
     @property
     def violations(self) -> tuple[Violation, ...]:
         """What callers should not have done, in order, and limits that were passed."""
-        passed = [
-            Violation(
-                "limit_passed",
-                self._desk.now(),
-                "",
-                found.account,
-                found.model,
-                f"{found.name}: {found.counted:g} served, {found.limit} allowed",
-            )
-            for found in self.recounts
-            if found.passed
-        ]
+        passed = passed_limits(self.recounts, at=self._desk.now())
         with self._desk.changed:
             return (*self._desk.journal.blames, *passed)
 

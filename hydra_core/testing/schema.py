@@ -75,7 +75,7 @@ class _Builder:
             "array": lambda: self._array(schema, depth),
             "string": lambda: self._string(schema),
             "integer": lambda: int(_clamped(self._words.number, schema, step=1)),
-            "number": lambda: _clamped(self._words.number, schema, step=0.5),
+            "number": lambda: float(_clamped(self._words.number, schema, step=0.5)),
             "boolean": lambda: True,
             "null": lambda: None,
         }
@@ -148,10 +148,18 @@ def _kind(schema: dict[str, Any]) -> str:
     return str(kind)
 
 
-def _clamped(value: float, schema: dict[str, Any], *, step: float) -> float:
-    lowest = schema.get("minimum", schema.get("exclusiveMinimum", value - step) + step)
-    highest = schema.get("maximum", schema.get("exclusiveMaximum", value + step) - step)
-    return float(max(lowest, min(highest, value)))
+def _clamped(value: int, schema: dict[str, Any], *, step: float) -> float:
+    """The number nearest to `value` within the schema's bounds; `step` off those it excludes."""
+    nearest: float = value
+    if "maximum" in schema:
+        nearest = min(nearest, schema["maximum"])
+    if "exclusiveMaximum" in schema:
+        nearest = min(nearest, schema["exclusiveMaximum"] - step)
+    if "minimum" in schema:
+        nearest = max(nearest, schema["minimum"])
+    if "exclusiveMinimum" in schema:
+        nearest = max(nearest, schema["exclusiveMinimum"] + step)
+    return nearest
 
 
 def _joined(first: Any, second: Any) -> Any:

@@ -34,12 +34,17 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One whole HTTP request. Header names are lower case."""
+    """One whole HTTP request. Header names are lower case.
+
+    `lag` is for how many real seconds it may have lain unread: a busy server
+    comes late to what has arrived.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
+    lag: float
 
 
 @dataclass(frozen=True, slots=True)

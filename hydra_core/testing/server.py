@@ -12,10 +12,12 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import h11
 
+from hydra_core.testing.looks import Looks
 from hydra_core.testing.script import Received
 
 if TYPE_CHECKING:
@@ -31,9 +33,14 @@ _MAX_HEAD = 64 * 1024
 class _Connection(asyncio.Protocol):
     """One caller. Requests of one connection are answered in turn."""
 
-    def __init__(self, app: Callable[[Received], Exchange], peers: set[_Connection]) -> None:
+    def __init__(
+        self, app: Callable[[Received], Exchange], peers: set[_Connection], looks: Looks
+    ) -> None:
         self._app = app
         self._peers = peers
+        self._looks = looks
+        self._since = 0.0
+        self._new = True
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
         self._request: h11.Request | None = None
         self._body: list[bytes] = []
@@ -42,6 +49,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP servers pass no other
         self._transport = transport
+        self._since = self._looks.since(new=True)
         self._peers.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -70,6 +78,8 @@ class _Connection(asyncio.Protocol):
             if isinstance(event, h11.Request):
                 self._request = event
                 self._body = []
+                self._since = self._since if self._new else self._looks.since(new=False)
+                self._new = False
                 if self._http.they_are_waiting_for_100_continue:
                     self._send(h11.InformationalResponse(status_code=100, headers=[]))
             elif isinstance(event, h11.Data):
@@ -89,6 +99,7 @@ class _Connection(asyncio.Protocol):
                 request.target.decode(),
                 {name.decode(): value.decode("latin-1") for name, value in request.headers},
                 b"".join(self._body),
+                time.monotonic() - self._since,
             )
         )
         script = exchange.script
@@ -205,7 +216,7 @@ class Server:
         self.port = listening.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listening, ready)),
+            target=lambda: self._run(listening, ready),
             name=f"fake-provider-{self.port}",
             daemon=True,
         )
@@ -221,12 +232,17 @@ class Server:
         self._thread.join()
         self._thread = None
 
-    async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
+    def _run(self, listening: socket.socket, ready: threading.Event) -> None:
+        looks = Looks()
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(looks)) as runner:
+            runner.run(self._serve(listening, ready, looks))
+
+    async def _serve(self, listening: socket.socket, ready: threading.Event, looks: Looks) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         peers: set[_Connection] = set()
         server = await self._loop.create_server(
-            lambda: _Connection(self._app, peers), sock=listening, backlog=_BACKLOG
+            lambda: _Connection(self._app, peers, looks), sock=listening, backlog=_BACKLOG
         )
         ready.set()
         await self._stopping.wait()
