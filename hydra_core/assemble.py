@@ -48,9 +48,9 @@ def assemble(config: HydraConfig, *, now: float) -> Pool:
     routes = RouteBook(
         builder.deployments, aliases=config.aliases, lanes=builder.lanes, ranks=builder.ranks
     )
-    settings = Settings(config.strategy, config.rotate_at, config.time_scale)
     windows = {provider.name: str(provider.window) for provider in providers}
-    manager = KeyManager(builder.deployments, routes, settings, windows=windows)
+    settings = Settings(config.strategy, config.rotate_at, config.time_scale, windows)
+    manager = KeyManager(builder.deployments, routes, settings)
     return Pool(manager, Exchange(builder.lines))
 
 

@@ -337,7 +337,7 @@ class Hydra:
         self._check_open()
         return self._gate.ask(
             lambda manager, now: group_capacities(
-                manager, manager.routes.find(model=model, lane=lane), now
+                manager.routes.find(model=model, lane=lane), now
             )
         )
 
@@ -415,7 +415,7 @@ class Hydra:
 
         request = self._request(messages, locals(), extra)
         return self._gate.ask(
-            lambda manager, now: explanation(manager, self._route(request), size_of(request), now)
+            lambda _, now: explanation(self._route(request), size_of(request), now)
         )
 
     def health(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class ModelFacts:
 
     def learn(self, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
         """A reply reported its usage: correct the ratio and the usual output."""
-        if size.chars > 200 and prompt_tokens > 0:  # noqa: PLR2004 - short prompts are mostly format
+        if size.chars > 200 and prompt_tokens > 0:
             seen = max(0.0, prompt_tokens - _PER_MESSAGE * size.messages) / size.chars
             off = seen - self.tokens_per_char
             self.tokens_per_char += _STEP * off
@@ -219,7 +219,7 @@ class Deployment:
 class Lease:
     """The right to make one call, charged before it is sent and settled exactly once."""
 
-    __slots__ = ("charges", "deployment", "group", "granted", "probe", "settled", "size", "tokens")
+    __slots__ = ("charges", "deployment", "granted", "group", "probe", "settled", "size", "tokens")
 
     def __init__(
         self,

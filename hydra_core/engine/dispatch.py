@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.choice import avoids, need_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.engine.quota import NEVER
@@ -202,7 +203,7 @@ class Dispatch:
         limit = min(self._deadline, now + allowed - waited)
         start = ticket.start
         if start == NEVER:
-            start, _ = manager.earliest(self._route, self._size, self._avoid, now)
+            start = manager.earliest(self._route, self._size, self._avoid, now)
         if start <= limit and now < limit:
             seconds = max(0.001, min(start, limit) - now)
             seconds = min(seconds, _LONGEST_PARK)
@@ -281,7 +282,7 @@ class Dispatch:
             self._error = self._rejected(fault, verdict.message, verdict.status)
         elif rule.next is Next.MOVE_LARGER:
             self._rule_out(lease.deployment, fault)
-            if all(self._ruled_out(d) for d in self._route.deployments):
+            if all(avoids(self._avoid, d) for d in self._route.deployments):
                 self._error = self._rejected(fault, verdict.message, verdict.status)
 
     def _rule_out(self, deployment: Deployment, fault: Fault) -> None:
@@ -295,9 +296,6 @@ class Dispatch:
             their = other.model.context_window
             if window is not None and their is not None and their <= window:
                 self._avoid.add(other.model)
-
-    def _ruled_out(self, deployment: Deployment) -> bool:
-        return not self._avoid.isdisjoint((deployment, deployment.model, deployment.group))
 
     def abandon(self, manager: KeyManager, now: float, *, usage: Usage | None = None) -> None:
         """End the journey wherever it is; idempotent, synchronous, blames nobody.
@@ -333,7 +331,7 @@ class Dispatch:
         )
 
     def _exhausted(self, start: float, now: float) -> HydraError:
-        if not self.attempts and all(self._ruled_out(d) for d in self._route.deployments):
+        if not self.attempts and all(avoids(self._avoid, d) for d in self._route.deployments):
             return ContextTooLong(
                 f"the request has about {self._size.chars} characters, more than the context "
                 "window of every eligible model; shorten it, or ask with swarm()"
@@ -374,12 +372,9 @@ class Dispatch:
 
     def _size_never_fits(self, now: float) -> bool:
         return all(
-            d.group.earliest(
-                d.group.reserve(d.model.prompt_tokens(self._size), d.model.tokens(self._size)), now
-            )
-            == NEVER
+            d.group.earliest(need_of(d, self._size), now) == NEVER
             for d in self._route.deployments
-            if not self._ruled_out(d)
+            if not avoids(self._avoid, d)
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from hydra_core.engine.quota import NEVER
 
 if TYPE_CHECKING:
+    from hydra_core.engine.choice import Avoid
     from hydra_core.engine.deployment import Lease, Size
     from hydra_core.engine.routing import Route
 
@@ -35,7 +36,7 @@ class Ticket:
     __slots__ = ("avoid", "bell", "lease", "order", "parked_until", "route", "size", "start")
 
     def __init__(
-        self, route: Route, size: Size, avoid: set[object], priority: int, sequence: int
+        self, route: Route, size: Size, avoid: Avoid, priority: int, sequence: int
     ) -> None:
         self.route = route
         self.size = size

@@ -336,7 +336,7 @@ class QuotaGroup:
         start = now
         for window in self.windows:
             begin = window.earliest(tokens if window.kind == "tokens" else 1.0, now)
-            if begin > start:  # noqa: PLR1730 - a call to max() costs more on the path of a call
+            if begin > start:
                 start = begin
         return start
 
@@ -354,7 +354,7 @@ class QuotaGroup:
         for window in self.windows:
             need = tokens if window.kind == "tokens" else 1.0
             share = 1.0 - (window.room(now) - need) / window.limit
-            if share > worst:  # noqa: PLR1730 - as above
+            if share > worst:
                 worst = share
         if self.concurrency:
             # A free slot is no scarcity until the last one is taken.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
+from hydra_core.engine.choice import need_of, start_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.quota import NEVER, Bucket, FixedWindow
 from hydra_core.wire import DAY, MINUTE
@@ -25,9 +26,7 @@ _NAMES = {
 }
 
 
-def group_capacities(
-    manager: KeyManager, route: Route, now: float
-) -> tuple[GroupCapacity, ...]:
+def group_capacities(route: Route, now: float) -> tuple[GroupCapacity, ...]:
     """What each quota group of a route can still take. Dead ones are left out."""
     groups: dict[QuotaGroup, list[Deployment]] = {}
     for deployment in route.deployments:
@@ -75,14 +74,12 @@ def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[di
         by_key.setdefault((deployment.provider, deployment.key), []).append(deployment)
     rows: dict[str, list[dict[str, Any]]] = {}
     for (provider, _), members in by_key.items():
-        rows.setdefault(provider, []).append(_key_row(manager, members, now, scale))
+        rows.setdefault(provider, []).append(_key_row(members, now, scale))
     return rows
 
 
-def _key_row(
-    manager: KeyManager, members: list[Deployment], now: float, scale: float
-) -> dict[str, Any]:
-    starts = [manager.start_of(d, _SMALL, now) for d in members]
+def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, Any]:
+    starts = [start_of(d, _SMALL, now) for d in members]
     start = min(starts)
     best = members[starts.index(start)]
     fault = next((rest.fault for rest in best.rests if rest.fault is not None), None)
@@ -97,7 +94,7 @@ def _key_row(
         "calls": sum(d.calls for d in members),
         "failures": sum(d.failures for d in members),
         "limits": _limits(best.group, now, scale),
-        "score": round(manager.score_of(best, now), 4),
+        "score": round(best.score.value(now), 4),
     }
 
 
@@ -128,14 +125,12 @@ def _limits(group: QuotaGroup, now: float, scale: float) -> dict[str, dict[str, 
     return limits
 
 
-def explanation(
-    manager: KeyManager, route: Route, size: Size, now: float
-) -> list[dict[str, Any]]:
+def explanation(route: Route, size: Size, now: float) -> list[dict[str, Any]]:
     """Each deployment of a route in order of its start, and why it would wait."""
     rows: list[dict[str, Any]] = []
     for tier, members in enumerate(route.tiers):
         for deployment in members.deployments:
-            start = manager.start_of(deployment, size, now)
+            start = start_of(deployment, size, now)
             rows.append(
                 {
                     "provider": deployment.provider,
@@ -143,16 +138,14 @@ def explanation(
                     "key": deployment.key,
                     "tier": tier,
                     "starts_in": None if start == NEVER else round(max(0.0, start - now), 3),
-                    "why": _why(manager, deployment, size, start, now),
-                    "score": round(manager.score_of(deployment, now), 4),
+                    "why": _why(deployment, size, start, now),
+                    "score": round(deployment.score.value(now), 4),
                 }
             )
     return sorted(rows, key=lambda r: (r["starts_in"] is None, r["starts_in"] or 0.0, r["tier"]))
 
 
-def _why(
-    manager: KeyManager, deployment: Deployment, size: Size, start: float, now: float
-) -> str:
+def _why(deployment: Deployment, size: Size, start: float, now: float) -> str:
     for rest in deployment.rests:
         if rest.fault is not None and rest.hard_until > now:
             return f"{rest.fault.value}: the provider's word on {rest.name}"
@@ -164,4 +157,4 @@ def _why(
         return "ready"
     if deployment.group.full:
         return "as many calls in flight as the account allows"
-    return f"quota: no room for {manager.need_of(deployment, size):.0f} tokens yet"
+    return f"quota: no room for {need_of(deployment, size):.0f} tokens yet"

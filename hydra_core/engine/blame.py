@@ -1,0 +1,97 @@
+"""Who rests after a fault, and for how long: the fault table applied to one verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.faults import FAULTS, Blame
+from hydra_core.engine.health import LONGEST_WAIT
+from hydra_core.engine.quota import NEVER
+from hydra_core.messages import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.health import Rest
+    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.wire import Verdict
+
+# A wait of zero still means "not at once", in seconds.
+_LEAST_WAIT: Final = 1.0
+
+_ILL: Final = frozenset(
+    {
+        Fault.OVERLOADED,
+        Fault.TIMEOUT,
+        Fault.UNREACHABLE,
+        Fault.INVALID_RESPONSE,
+        Fault.STREAM_BROKEN,
+        Fault.UNKNOWN,
+    }
+)
+"""Faults from which a breaker infers an outage."""
+
+
+def blame(lease: Lease, verdict: Verdict, now: float, scale: float) -> Iterator[Rest]:
+    """Let those rest whom the table blames; yields each rest that changed.
+
+    `scale` shortens our own waits, never the provider's, which are real seconds.
+    """
+    fault = verdict.fault or Fault.UNKNOWN
+    deployment = lease.deployment
+    rule = FAULTS[fault]
+    if rule.blame in (Blame.NOBODY, Blame.REQUEST):
+        return
+    deployment.failures += 1
+    deployment.score.failed(now)
+    if verdict.concurrency_limit is not None or verdict.kind == "concurrency":
+        _cap_concurrency(deployment.group, verdict.concurrency_limit)
+    rest = _blamed(deployment, rule.blame, whole_account=verdict.whole_account)
+    _let_rest(rest, fault, verdict, lease.granted, now, scale)
+    yield rest
+    model = deployment.model
+    if fault is Fault.MODEL_UNAVAILABLE:
+        # Two accounts that agree rest the model for the whole provider.
+        model.refused_by.add(deployment.account)
+        if len(model.refused_by) > 1:
+            model.rest.cool(now + (rule.rest or 0.0) * scale, fault)
+            yield model.rest
+    if fault in _ILL and model.breaker.failed(now, scale):
+        yield model.rest
+
+
+def _blamed(deployment: Deployment, whom: Blame, *, whole_account: bool) -> Rest:
+    scopes = deployment.scopes
+    if whole_account:
+        return scopes.account
+    return {
+        Blame.KEY: scopes.key,
+        Blame.ACCOUNT: scopes.account,
+        Blame.GROUP: scopes.group,
+        Blame.PROVIDER: scopes.provider,
+    }.get(whom, deployment.own_rest)
+
+
+def _let_rest(
+    rest: Rest, fault: Fault, verdict: Verdict, begun: float, now: float, scale: float
+) -> None:
+    rule = FAULTS[fault]
+    first = _LEAST_WAIT if verdict.kind == "concurrency" else rule.rest or 0.0
+    wait = rest.backoff(first * scale, max(first, rule.cap) * scale, begun=begun, now=now)
+    if rule.forever:
+        rest.cool(NEVER, fault)
+    elif verdict.retry_after is not None:
+        told = min(LONGEST_WAIT, verdict.retry_after)
+        rest.cool(now + max(told, _LEAST_WAIT * scale), fault)
+    elif rule.hard:
+        rest.cool(now + wait, fault)
+    else:
+        rest.doubt(now + wait, fault)
+
+
+def _cap_concurrency(group: QuotaGroup, stated: int | None) -> None:
+    # The refused call is still counted in flight; one fewer is what was bearable.
+    bearable = max(1, group.in_flight - 1)
+    wanted = bearable if stated is None else max(1, min(stated, bearable))
+    group.concurrency = min(wanted, group.concurrency or wanted)

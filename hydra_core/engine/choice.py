@@ -1,0 +1,227 @@
+"""Choosing for one request: who can start now, who is best among them, who could start next.
+
+Law 1: a hard rest is never passed; a soft one is probed by one request at a time.
+Law 2: no method looks at all keys on the path of a call.
+Law 3: leasing, ETA and health come from the same arithmetic (`start_of`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.quota import NEVER
+from hydra_core.engine.strategy import STRATEGIES
+
+if TYPE_CHECKING:
+    from hydra_core.engine.deployment import Deployment, ModelFacts, Size
+    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.roster import Roster
+    from hydra_core.engine.routing import Route, Tier
+
+# A choice looks at this many ready deployments, those used longest ago. Power of two
+# choices already comes close to looking at all; eight make small pools exact.
+_SAMPLE: Final = 8
+# Looking for the next start is rarer and worth a longer look.
+_LONG_LOOK: Final = 48
+NOBODY: Final[frozenset[QuotaGroup]] = frozenset()
+
+Avoid = Collection[object]
+"""Deployments, models and groups that one request must not use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A deployment that may serve now, and the tokens to book for it."""
+
+    deployment: Deployment
+    tokens: float
+    probe: bool = False
+
+
+class Chooser:
+    """Chooses by one strategy; keeps the rosters of who is ready."""
+
+    def __init__(
+        self, deployments: Iterable[Deployment], *, strategy: str, rotate_at: float
+    ) -> None:
+        self._rank = STRATEGIES[strategy]
+        self._rotate_at = rotate_at
+        self._rosters: dict[Deployment, list[Roster]] = {d: [] for d in deployments}
+
+    def stir(self, deployments: Iterable[Deployment]) -> None:
+        """Something about them changed: look at them again."""
+        for deployment in deployments:
+            for roster in self._rosters[deployment]:
+                roster.stir(deployment)
+
+    def choose(
+        self,
+        route: Route,
+        size: Size,
+        avoid: Avoid,
+        now: float,
+        claimed: Collection[QuotaGroup] = NOBODY,
+    ) -> Choice | None:
+        """The best deployment of the first tier that can start now, outside of `claimed`."""
+        for tier in route.tiers:
+            choice = self._best(self._roster(tier, size), size, avoid, claimed, now)
+            if choice is not None:
+                return choice
+        return None
+
+    def _roster(self, tier: Tier, size: Size) -> Roster:
+        roster, made = tier.roster(size)
+        if made:
+            for deployment in tier.deployments:
+                self._rosters[deployment].append(roster)
+        return roster
+
+    def _best(
+        self,
+        roster: Roster,
+        size: Size,
+        avoid: Avoid,
+        claimed: Collection[QuotaGroup],
+        now: float,
+    ) -> Choice | None:
+        """The best ready deployment of a roster; those that cannot start are sent to rest."""
+        roster.wake(now)
+        passed_over = 0
+        best: Deployment | None = None
+        best_rank: tuple[bool, float, int] | None = None
+        best_tokens = usual = 0.0
+        model: ModelFacts | None = None
+        while best is None:
+            sample = list(islice(roster.ready, passed_over, passed_over + _SAMPLE))
+            for deployment in sample:
+                if deployment.group in claimed or (avoid and avoids(avoid, deployment)):
+                    passed_over += 1
+                    continue
+                if deployment.model is not model:
+                    model = deployment.model
+                    usual = model.tokens(size)
+                tokens, pressure = usual, deployment.group.pressure(usual, now)
+                if pressure > 1.0 or not _unhindered(deployment, now):
+                    tokens = need_of(deployment, size)
+                    start = _start(deployment, tokens, now)
+                    if start > now:
+                        roster.rest(deployment, start)
+                        continue
+                    pressure = deployment.group.pressure(tokens, now)
+                rank = (
+                    pressure > self._rotate_at,
+                    self._rank(deployment, tokens, pressure, now),
+                    deployment.last_used,
+                )
+                if best_rank is None or rank < best_rank:
+                    best, best_rank, best_tokens = deployment, rank, tokens
+            if len(sample) < _SAMPLE:
+                break
+        if best is None:
+            return None
+        roster.ready.move_to_end(best)
+        return Choice(best, best_tokens)
+
+    def probe(self, route: Route, size: Size, avoid: Avoid, now: float) -> Choice | None:
+        """A deployment that rests by our inference alone, and that nobody probes now."""
+        for tier in route.tiers:
+            for deployment in islice(self._roster(tier, size).resting(), _LONG_LOOK):
+                ill = deployment.soft_until > now >= deployment.hard_until
+                busy = deployment.probing or deployment.model.breaker.probing
+                if not ill or busy or deployment.group.full or avoids(avoid, deployment):
+                    continue
+                tokens = need_of(deployment, size)
+                if deployment.group.earliest(tokens, now) <= now:
+                    return Choice(deployment, tokens, probe=True)
+        return None
+
+    def earliest(
+        self,
+        route: Route,
+        size: Size,
+        avoid: Avoid,
+        now: float,
+        claimed: Collection[QuotaGroup] = NOBODY,
+    ) -> tuple[float, QuotaGroup | None]:
+        """When, and in which group outside of `claimed`, such a request could start next.
+
+        Asked after `choose` found nobody, so whoever matters is resting. A group whose
+        slots are all taken is expected back after half a usual call.
+        """
+        soonest, where = NEVER, None
+        for tier in route.tiers:
+            resting = islice(self._roster(tier, size).resting(), _SAMPLE)
+            soonest, where = min(
+                (soonest, where),
+                self._first(resting, size, avoid, now, claimed),
+                key=lambda found: found[0],
+            )
+        if where is not None:
+            return soonest, where
+        # Those that wait for a call to end, not for a moment, stand in no heap.
+        return self._first(
+            islice(route.deployments, _LONG_LOOK), size, avoid, now, claimed
+        )
+
+    @staticmethod
+    def _first(
+        deployments: Iterable[Deployment],
+        size: Size,
+        avoid: Avoid,
+        now: float,
+        claimed: Collection[QuotaGroup],
+    ) -> tuple[float, QuotaGroup | None]:
+        soonest, where = NEVER, None
+        for deployment in deployments:
+            group = deployment.group
+            if group in claimed or avoids(avoid, deployment):
+                continue
+            start = max(now, deployment.hard_until, deployment.soft_until)
+            start = group.earliest(need_of(deployment, size), start)
+            if group.full:
+                start += (deployment.score.latency or 1.0) / 2
+            if start < soonest:
+                soonest, where = start, group
+        return soonest, where
+
+
+def need_of(deployment: Deployment, size: Size) -> float:
+    """Tokens to book for a request of this size at this deployment."""
+    model = deployment.model
+    return deployment.group.reserve(model.prompt_tokens(size), model.tokens(size))
+
+
+def start_of(deployment: Deployment, size: Size, now: float) -> float:
+    """When this deployment may serve such a request; `NEVER`: not until something changes."""
+    return _start(deployment, need_of(deployment, size), now)
+
+
+def avoids(avoid: Avoid, deployment: Deployment) -> bool:
+    """True when the request must not use this deployment."""
+    return bool(avoid) and (
+        deployment in avoid or deployment.model in avoid or deployment.group in avoid
+    )
+
+
+def _unhindered(deployment: Deployment, now: float) -> bool:
+    """Nothing but its quota could keep it from starting now."""
+    return (
+        deployment.hard_until <= now
+        and deployment.soft_until <= now
+        and not deployment.model.breaker.probing
+        and not deployment.group.full
+    )
+
+
+def _start(deployment: Deployment, tokens: float, now: float) -> float:
+    if deployment.hard_until > now:
+        return deployment.hard_until
+    if deployment.soft_until > now:
+        return deployment.soft_until
+    breaker = deployment.model.breaker
+    if deployment.group.full or (breaker.open_until and breaker.probing):
+        return NEVER
+    return deployment.group.earliest(tokens, now)
