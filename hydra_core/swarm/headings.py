@@ -32,7 +32,8 @@ _MAX_TITLE: Final = 120
 _TITLE_LINES: Final = 3
 
 _FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
-_ATX: Final = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
+# A form feed ends a page, and a heading may be the first thing on the next one.
+_ATX: Final = re.compile(r"\f? {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
 _SETEXT: Final = re.compile(r" {0,3}(={3,}|-{3,})[ \t]*")
 _EMPHASIS: Final = "*_ \t\f"
 _BARE: Final = re.compile(rf"[(\[]?(?P<number>{NUMBER})[.)\]]?")

@@ -106,3 +106,9 @@ def test_running_heads_are_excluded_but_not_removed():
     excluded = {document.text[span.start : span.end] for span in document.excluded}
     assert excluded == {f"THE BOOK {n}" for n in range(1, 9)} | {str(n) for n in range(1, 9)}
     assert document.text == "\f".join(pages)
+
+
+def test_a_heading_may_open_a_page():
+    """A form feed before a Markdown heading ends a page and hides no heading."""
+    document = Document.of("# Book\n\none\n\n\f## Second\n\ntwo\n")
+    assert [heading.title for heading in document.headings] == ["Book", "Second"]
