@@ -110,5 +110,5 @@ def test_running_heads_are_excluded_but_not_removed():
 
 def test_a_heading_may_open_a_page():
     """A form feed before a Markdown heading ends a page and hides no heading."""
-    document = Document.of("# Book\n\none\n\n\f## Second\n\ntwo\n")
+    document = Document.of("# Book\n\nSome words.\n\n\f## Second\n\nMore words.\n")
     assert [heading.title for heading in document.headings] == ["Book", "Second"]
