@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hydra_core.config import HydraConfig, load
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
-from hydra_core.errors import HydraClosed, PoolExhausted, RequestRejected
+from hydra_core.errors import HydraClosed, PoolExhausted
 from hydra_core.messages import ChatRequest, Chunk, Message, Reply
+from hydra_core.request import chat_request
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from hydra_core.assemble import Pool
     from hydra_core.degrade import Ladder
-    from hydra_core.drive.aio import AsyncDriver
     from hydra_core.drive.gate import Gate
-    from hydra_core.drive.sync import SyncDriver
     from hydra_core.engine.capacity import GroupCapacity
+    from hydra_core.engine.routing import Route
     from hydra_core.leases import HeldLease, Rotate
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
 
@@ -52,6 +50,7 @@ class Hydra:
     def __init__(self, config: Config = None) -> None:
         from hydra_core.assemble import assemble
         from hydra_core.degrade import Ladder
+        from hydra_core.drive.drivers import Drivers
         from hydra_core.drive.exchange import StreamPatience
         from hydra_core.drive.gate import Gate
         from hydra_core.stats import Tally
@@ -71,20 +70,16 @@ class Hydra:
         self._stream_patience = StreamPatience(settings.first_token_timeout, settings.stall_timeout)
         self._tally = Tally()
         self._ladder: Ladder = Ladder(settings, self._pool.exchange)
-        self._sync: SyncDriver | None = None
-        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._drivers = Drivers(self._gate, self._pool.exchange, settings.transport)
         self._closed = False
-        _started.add(self)
 
     @classmethod
-    def from_env(cls, env_file: str | os.PathLike[str] | None = ".env") -> Self:
+    def from_env(cls, env_file: str | Path | None = ".env") -> Self:
         """Configured by the environment alone. Raises ConfigError."""
         return cls(HydraConfig.from_env(env_file))
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+    def from_file(cls, path: str | Path) -> Self:
         """Configured by a TOML or JSON file. Raises ConfigError."""
         return cls(HydraConfig.from_file(Path(path)))
 
@@ -92,6 +87,11 @@ class Hydra:
     def config(self) -> HydraConfig:
         """The configuration in force."""
         return self._config
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`; every call then raises HydraClosed."""
+        return self._closed
 
     @property
     def embedded(self) -> bool:
@@ -141,7 +141,7 @@ class Hydra:
         """
         request = self._request(messages, locals(), extra)
         journey = self._journey(request)
-        driver = self._sync_driver()
+        driver = self._drivers.for_threads()
         end = driver.complete(journey)
         if isinstance(end, Reply):
             return self._delivered(request, end)
@@ -173,7 +173,7 @@ class Hydra:
         """`chat` for event loops; the loop is never blocked."""
         request = self._request(messages, locals(), extra)
         journey = self._journey(request)
-        driver = self._async_driver()
+        driver = self._drivers.for_this_loop()
         end = await driver.complete(journey)
         if isinstance(end, Reply):
             return self._delivered(request, end)
@@ -209,7 +209,7 @@ class Hydra:
         """
         request = self._request(messages, locals(), extra)
         journey = self._journey(request)
-        for chunk in self._sync_driver().stream(journey, self._stream_patience):
+        for chunk in self._drivers.for_threads().stream(journey, self._stream_patience):
             if isinstance(chunk, Chunk):
                 yield chunk
             elif isinstance(chunk, Reply):
@@ -240,7 +240,7 @@ class Hydra:
 
         request = self._request(messages, locals(), extra)
         journey = self._journey(request)
-        chunks = self._async_driver().stream(journey, self._stream_patience)
+        chunks = self._drivers.for_this_loop().stream(journey, self._stream_patience)
         async with aclosing(chunks):
             async for chunk in chunks:
                 if isinstance(chunk, Chunk):
@@ -435,17 +435,14 @@ class Hydra:
         if self._closed:
             return
         self._closed = True
-        if self._sync is not None:
-            self._sync.close()
+        self._drivers.close()
         self._ladder.close()
         if self._embedded is not None:
             self._embedded.stop()
 
     async def aclose(self) -> None:
         """`close` for event loops; also closes this loop's connections."""
-        driver = self._async.pop(asyncio.get_running_loop(), None)
-        if driver is not None:
-            await driver.aclose()
+        await self._drivers.aclose()
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Self:
@@ -476,28 +473,9 @@ class Hydra:
         self, messages: str | list[Message], named: Mapping[str, Any], extra: Mapping[str, Any]
     ) -> ChatRequest:
         self._check_open()
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
-        if not messages or not all(isinstance(message, Mapping) for message in messages):
-            raise RequestRejected(
-                "messages must be a string or a non-empty list of dicts with role and content"
-            )
-        params = {
-            name: value for name in _BODY_FIELDS if (value := named.get(name)) is not None
-        }
-        params.update(extra)
-        return ChatRequest(
-            messages,
-            model=named.get("model"),
-            provider=named.get("provider"),
-            lane=named.get("lane"),
-            params=params,
-            deadline=named.get("deadline"),
-            max_wait=named.get("max_wait"),
-            priority=named.get("priority", 0),
-        )
+        return chat_request(messages, named, extra)
 
-    def _route(self, request: ChatRequest) -> Any:
+    def _route(self, request: ChatRequest) -> Route:
         return self._pool.manager.routes.find(
             provider=request.provider, model=request.model, lane=request.lane
         )
@@ -537,7 +515,9 @@ class Hydra:
         self._ladder.remember(request, reply)
         return reply
 
-    def _instead(self, request: ChatRequest, end: GiveUp, on_exhausted: OnExhausted | None) -> Reply:
+    def _instead(
+        self, request: ChatRequest, end: GiveUp, on_exhausted: OnExhausted | None
+    ) -> Reply:
         """What the caller gets in place of a full answer; raises what cannot be replaced."""
         error = end.error
         self._tally.gave_up(error)
@@ -556,51 +536,9 @@ class Hydra:
             lambda manager, now: key_rows(manager, now, self._config.time_scale)
         )
 
-    def _sync_driver(self) -> SyncDriver:
-        self._check_open()
-        if self._sync is None:
-            from hydra_core.drive.sync import SyncDriver
-            from hydra_core.drive.transport import make_transport
-
-            transport = make_transport(self._config.transport)
-            self._sync = SyncDriver(self._gate, self._pool.exchange, transport)
-        return self._sync
-
-    def _async_driver(self) -> AsyncDriver:
-        """The driver of the running loop: connections belong to the loop that made them."""
-        self._check_open()
-        loop = asyncio.get_running_loop()
-        driver = self._async.get(loop)
-        if driver is None:
-            from hydra_core.drive.aio import AsyncDriver
-            from hydra_core.drive.transport import make_async_transport
-
-            transport = make_async_transport(self._config.transport)
-            driver = self._async[loop] = AsyncDriver(self._gate, self._pool.exchange, transport)
-        return driver
-
     def _check_open(self) -> None:
         if self._closed:
             raise HydraClosed("this Hydra was closed; build a new one")
-
-    def _after_fork(self) -> None:
-        """The child's sockets, loops and lock are its own."""
-        self._gate.renew_lock()
-        self._sync = None
-        self._async = weakref.WeakKeyDictionary()
-
-
-_BODY_FIELDS = ("temperature", "max_tokens", "tools", "tool_choice", "response_format")
-_started: weakref.WeakSet[Hydra] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for hydra in list(_started):
-        hydra._after_fork()  # noqa: SLF001 - the module's own hook
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _last_chunk(reply: Reply) -> Chunk:

@@ -1,0 +1,82 @@
+"""One driver for threads and one per event loop: connections belong to the loop that made them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hydra_core.drive.aio import AsyncDriver
+    from hydra_core.drive.exchange import Exchange
+    from hydra_core.drive.gate import Gate
+    from hydra_core.drive.sync import SyncDriver
+
+
+class Drivers:
+    """Builds each driver at its first use, and anew after a fork."""
+
+    def __init__(self, gate: Gate, exchange: Exchange, transport: str) -> None:
+        """`transport` is the configured name."""
+        self._gate = gate
+        self._exchange = exchange
+        self._transport = transport
+        self._sync: SyncDriver | None = None
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = (
+            weakref.WeakKeyDictionary()
+        )
+        _alive.add(self)
+
+    def for_threads(self) -> SyncDriver:
+        """The driver that any thread may use."""
+        if self._sync is None:
+            from hydra_core.drive.sync import SyncDriver
+            from hydra_core.drive.transport import make_transport
+
+            # Two threads may both come here first: one of the two is dropped unused.
+            transport = make_transport(self._transport)
+            self._sync = SyncDriver(self._gate, self._exchange, transport)
+        return self._sync
+
+    def for_this_loop(self) -> AsyncDriver:
+        """The driver of the running event loop."""
+        loop = asyncio.get_running_loop()
+        driver = self._async.get(loop)
+        if driver is None:
+            from hydra_core.drive.aio import AsyncDriver
+            from hydra_core.drive.transport import make_async_transport
+
+            transport = make_async_transport(self._transport)
+            driver = self._async[loop] = AsyncDriver(self._gate, self._exchange, transport)
+        return driver
+
+    def close(self) -> None:
+        """Close the connections of threads. A loop's own go with `aclose` or with the loop."""
+        driver, self._sync = self._sync, None
+        if driver is not None:
+            driver.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this loop."""
+        driver = self._async.pop(asyncio.get_running_loop(), None)
+        if driver is not None:
+            await driver.aclose()
+
+    def after_fork(self) -> None:
+        """The child's sockets, loops and lock are its own."""
+        self._gate.renew_lock()
+        self._sync = None
+        self._async = weakref.WeakKeyDictionary()
+
+
+_alive: weakref.WeakSet[Drivers] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for drivers in list(_alive):
+        drivers.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
