@@ -68,6 +68,11 @@ class Desk:
         self._tolerance = tolerance
         self._zero = house.clock()
 
+    def begin(self) -> None:
+        """Time and windows count from here, unless calls have been counted already."""
+        if not self.journal.calls:
+            self._zero = self.house.clock()
+
     def now(self) -> float:
         """Seconds since the start."""
         return self.house.clock() - self._zero

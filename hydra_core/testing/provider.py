@@ -11,14 +11,7 @@ from hydra_core.testing.configured import provider_config
 from hydra_core.testing.desk import Desk, House
 from hydra_core.testing.echo import EchoModel
 from hydra_core.testing.faults import FaultRule
-from hydra_core.testing.judge import (
-    CallRecord,
-    Tally,
-    Violation,
-    passed_limits,
-    tallies,
-    tally,
-)
+from hydra_core.testing.judge import CallRecord, Tally, Violation, passed_limits, tallies, tally
 from hydra_core.testing.keys import Keyring
 from hydra_core.testing.recount import Charge, Recount, recount
 from hydra_core.testing.server import Server
@@ -95,7 +88,9 @@ class FakeProvider:
 
     def start(self) -> Self:
         """Begin to serve; raises OSError when the port is taken. Started again, the port stays."""
-        self._server.start()
+        if not self._server.running:
+            self._desk.begin()
+            self._server.start()
         return self
 
     def stop(self) -> None:

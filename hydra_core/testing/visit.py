@@ -107,15 +107,17 @@ class Visit:
         return rule.fault in REFUSALS and self._house.vendor.refuses(rule.fault)
 
     def _scripted(self, rule: FaultRule) -> Script:
+        """A wait that the script states is sent as it is, even by a vendor who rounds or is mum."""
+        vendor, wait = self._house.vendor, rule.retry_after
         if rule.fault in LIMIT_FAULTS:
-            wait = rule.retry_after
-            if wait is None:
-                wait = _SCRIPTED[rule.fault][2] * self._house.scale
-            return self._over_limit(self._invented(rule.fault, wait))
-        saying = self._house.vendor.saying(rule.fault)
-        if rule.retry_after is not None:
-            hint = (("retry-after", f"{rule.retry_after:g}"),)
-            saying = replace(saying, headers=saying.headers + hint, told=rule.retry_after)
+            shown = _SCRIPTED[rule.fault][2] * self._house.scale if wait is None else wait
+            saying = vendor.refuse(self._invented(rule.fault, shown), self._scene())
+        else:
+            saying = vendor.saying(rule.fault)
+        if wait is not None:
+            others = tuple(header for header in saying.headers if header[0] != "retry-after")
+            headers = (*others, ("retry-after", f"{wait:.10g}"))
+            saying = replace(saying, headers=headers, told=wait)
         if rule.status is not None:
             saying = replace(saying, status=rule.status)
         return self._spoken(rule.fault, saying)

@@ -178,6 +178,22 @@ def test_whoever_waits_as_long_as_told_is_served(vendor):
         assert fake.refused <= 6
 
 
+@pytest.mark.parametrize("vendor", ["openai", "groq", "gemini", "openrouter", "silent"])
+def test_a_scripted_wait_is_sent_exactly(vendor):
+    """`retry_after` comes as that header from every vendor, and its words agree with it."""
+    with provider(vendor, FakeLimits(), time_scale=0.05) as fake:
+        fake.fail("rate_limit", times=1, retry_after=1.5)
+        fake.fail("day_limit", times=1)
+        minute, day = ask(fake), ask(fake)
+    assert (minute.status_code, minute.headers["retry-after"], day.status_code) == (429, "1.5", 429)
+    if vendor in ("openai", "groq"):
+        numbers = re.findall(r"(?:Limit|Used|Requested) (\d+)", minute.text)
+        limit, used, requested = map(int, numbers)
+        assert (used + requested - limit) / (limit / (60 * 0.05)) == pytest.approx(1.5)
+        assert "try again in 1.5s" in minute.text
+        assert "(TPD)" in day.text
+
+
 def test_an_unknown_vendor_is_an_error():
     """A vendor that is not there is refused with the list of those that are."""
     with pytest.raises(ValueError, match="there are openai, groq"):
