@@ -67,7 +67,8 @@ class LoopThread:
     """An event loop on a daemon thread, started with the first errand."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: a dropped stream may be collected, and post its closing, while it is held.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._finalizer: weakref.finalize[..., LoopThread] | None = None
         self._stopped = False

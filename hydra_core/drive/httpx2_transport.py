@@ -250,7 +250,9 @@ async def _whole(response: httpx2.Response, url: str) -> Replied | Failed:
 
 def _headers(response: httpx2.Response) -> dict[str, str]:
     raw = response.headers.raw
-    return common.merged((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
+    return common.merged(
+        [(name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+    )
 
 
 def _stale(error: httpx2.TransportError, progress: _Progress) -> bool:

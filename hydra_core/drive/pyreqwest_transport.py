@@ -45,7 +45,7 @@ from hydra_core.messages import Fault
 from hydra_core.wire import Failed, Replied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pyreqwest.client import Client
     from pyreqwest.request import StreamRequest
@@ -167,7 +167,7 @@ class PyreqwestStream:
 
     def __init__(self, request: StreamRequest, response: Response, url: str) -> None:
         self.status: int = response.status
-        self.headers: Mapping[str, str] = common.merged(_headers(response))
+        self.headers: Mapping[str, str] = _headers(response)
         self._request = request
         self._reader = response.body_reader
         self._url = url
@@ -205,7 +205,7 @@ class PyreqwestStream:
 
 async def _whole(response: Response, url: str) -> Replied | Failed:
     status = response.status
-    headers = common.merged(_headers(response))
+    headers = _headers(response)
     refusal = common.refusal(url, status, headers)
     if refusal is not None:
         return refusal
@@ -225,14 +225,16 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
     return Replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
-def _headers(response: Response) -> Iterator[tuple[str, str]]:
+def _headers(response: Response) -> dict[str, str]:
     headers = response.headers
     try:
-        yield from list(headers.items())
+        return common.merged(list(headers.items()))
     except ValueError:  # one value is not ASCII; the others still count
+        readable = {}
         for name in headers:
             with contextlib.suppress(ValueError):
-                yield name, ", ".join(response.get_header_all(name))
+                readable[name] = ", ".join(response.get_header_all(name))
+        return readable
 
 
 def _failed(error: PyreqwestError, url: str) -> Failed:

@@ -27,7 +27,7 @@ from hydra_core.messages import Fault
 from hydra_core.wire import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hydra_core.vault import Secret
     from hydra_core.wire import Replied, WireRequest
@@ -265,12 +265,12 @@ def broken(url: str, said: str) -> Failed:
     return failed(url, Fault.INVALID_RESPONSE, "the answer was no valid HTTP")
 
 
-def merged(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Headers by lower-case name; repeats are joined by ", "."""
-    together: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
-        together[key] = f"{together[key]}, {value}" if key in together else value
+def merged(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Headers as one value per name; repeats are joined by ", ". Names come in lower case."""
+    together = dict(headers)
+    if len(together) < len(headers):
+        for name in together:
+            together[name] = ", ".join(value for other, value in headers if other == name)
     return together
 
 
