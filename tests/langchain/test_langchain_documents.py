@@ -11,7 +11,9 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder, Prom
 from langchain_core.runnables import RunnableLambda
 
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
-from hydra_core.testing import ExtractiveModel, FakeKey, FakeLimits, FakeProvider
+from hydra_core.hydra import Hydra
+from hydra_core.swarm.values import SwarmResult
+from hydra_core.testing import ExtractiveModel, FakeProvider
 from hydra_core.testing.ships_log import ships_log
 from hydra_langchain import ChatHydra, create_swarm_documents_chain
 from hydra_langchain.documents import _Form, one_request
@@ -198,17 +200,29 @@ def test_swarm_off_is_always_the_stuff_chain(fake):
     assert fake.log[0].prompt_tokens > len(LOG.text) / 5
 
 
-def test_a_partial_answer_says_so(reading):
-    """With no time to read it all, the answer tells what was not read and is not reworded."""
-    keys = [FakeKey("one", limits=FakeLimits(concurrency=1))]
-    with FakeProvider(keys, answer=ExtractiveModel(), latency=0.4) as slow:
-        listener = Listener()
-        chat = ChatHydra(slow.config(cache=False), timeout=1.0)
-        chain = create_swarm_documents_chain(chat, PROMPT, reword=True)
-        book = {**STOWAWAY, "context": [Document(LOG.text * 3)]}
-        pieces = list(chain.stream(book, config={"callbacks": [listener]}))
+@pytest.mark.parametrize("kind", ["partial", "wait"])
+def test_what_is_not_whole_is_handed_on_as_it_is(reading, monkeypatch, kind):
+    """A partial answer says what was not read: rewording could lose that, so none is asked."""
+    result = SwarmResult("Read 40 %: half an answer.", kind, 0.4, eta=20.0)
+    monkeypatch.setattr(Hydra, "swarm", lambda *_args, **_kwargs: result)
+    listener = Listener()
+    chain = create_swarm_documents_chain(reading, PROMPT, reword=True)
+    assert chain.invoke(STOWAWAY, config={"callbacks": [listener]}) == result.text
     (_, told) = listener.events[0]
-    assert 0 < told["coverage"] < 1
-    assert told["kind"] == "partial"
-    assert len(pieces) == 1
-    assert "%" in pieces[0]
+    assert (told["kind"], told["coverage"], told["eta"]) == (kind, 0.4, 20.0)
+
+
+def test_a_swarm_has_the_models_deadline_and_route(reading, monkeypatch):
+    """The swarm gets the model's timeout, lane and model, and what was bound goes before."""
+    asked = {}
+
+    def swarm(_self, question, _source, **given):
+        asked.update(given, question=question)
+        return SwarmResult("done", "full", 1.0)
+
+    monkeypatch.setattr(Hydra, "swarm", swarm)
+    chat = ChatHydra(reading.config, "fake-model", provider="fake", timeout=30.0)
+    chain = create_swarm_documents_chain(chat.bind(timeout=7.0), PROMPT)
+    assert chain.invoke(STOWAWAY) == "done"
+    question = STOWAWAY["input"]
+    assert asked == {"question": question, "model": "fake/fake-model", "deadline": 7.0}

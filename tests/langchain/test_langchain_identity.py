@@ -6,6 +6,7 @@ import sys
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import HumanMessage, trim_messages
 
+from hydra_core.testing import FakeProvider
 from hydra_langchain import ChatHydra
 from hydra_langchain.from_wire import PROVIDER
 
@@ -58,18 +59,16 @@ def test_the_cache_key_is_the_models_not_the_keys():
 
 
 def test_a_wait_is_not_cached_for_good(fake):
-    """A wait notice is not stored: the same prompt is answered once a key is free."""
+    """A wait notice is not stored: the same prompt gets its answer once a key is free."""
     cache = InMemoryCache()
-    fake.clear_faults()
-    fake.fail("rate_limit", key=0, times=1, retry_after=0.5)
-    fake.fail("rate_limit", key=1, times=1, retry_after=0.5)
-    chat = ChatHydra(fake.config(max_wait=0.05, cache=False), cache=cache)
-    assert chat.invoke("hi").response_metadata["hydra"]["kind"] == "wait"
-    patient = ChatHydra(fake.config(max_wait=5.0, cache=False), cache=cache)
-    assert patient.invoke("hi").content == "You said: hi"
-    calls = len(fake.log)
-    assert patient.invoke("hi").content == "You said: hi"
-    assert len(fake.log) == calls
+    fake.saturate(seconds=60)
+    exhausted = ChatHydra(fake.config(max_wait=0.05, cache=False), cache=cache)
+    assert exhausted.invoke("hi").response_metadata["hydra"]["kind"] == "wait"
+    with FakeProvider(["other"]) as free:
+        chat = ChatHydra(free.config(cache=False), cache=cache)
+        assert chat._get_llm_string() == exhausted._get_llm_string()
+        assert [chat.invoke("hi").content for _ in "ab"] == ["You said: hi"] * 2
+        assert free.served == 1
 
 
 def test_tokens_are_estimated():
