@@ -128,13 +128,9 @@ class Synthesis:
         if not self._open:
             half = self._size(self._kept) // 2
             chosen = [key for key in self._kept if key in self._chosen]
-            self._kept = self._trimmed(chosen, max(half, self._budget))
+            # A choice of nothing is distrusted: the facts were reported as relevant.
+            self._kept = self._trimmed(chosen or self._kept, max(half, self._budget))
             self._chosen = set()
-
-    def give_up(self) -> None:
-        """End without a model: the answer lists the passages that matter most, in order."""
-        if self.answer is None:
-            self.answer = self._listed(self._trimmed(self._kept, self._budget))
 
     def _selection(self, keys: tuple[str, ...]) -> ReduceCall:
         prompt = select_prompt(((key, self._facts[key]) for key in keys), self._question)
