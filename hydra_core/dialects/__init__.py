@@ -6,8 +6,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.dialects.anthropic import AnthropicDialect
 from hydra_core.dialects.azure import AzureDialect
 from hydra_core.dialects.base import Dialect, StreamReader
+from hydra_core.dialects.gemini import GeminiDialect
 from hydra_core.dialects.openai import OpenAIDialect
 from hydra_core.dialects.vendors import GENERIC, VENDORS, Vendor
 from hydra_core.errors import ConfigError
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Dialect", "StreamReader", "get_dialect"]
 
 _DIALECTS: Final[dict[str, Callable[[Vendor], Dialect]]] = {
+    "anthropic": AnthropicDialect,
     "azure": AzureDialect,
+    "gemini": GeminiDialect,
     "openai": OpenAIDialect,
 }
 # A vendor's compatible endpoint has other headers than its native one.

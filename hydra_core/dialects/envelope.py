@@ -72,7 +72,7 @@ def error_of(value: Any) -> ProviderError:
     return ProviderError(
         message=message,
         words=_searchable(message, upstream if isinstance(upstream, str) else ""),
-        codes=frozenset(_codes(value, inner, metadata, details, availability)),
+        codes=frozenset(_codes(value, inner, metadata)),
         code=_named_code(metadata, inner, value),
         status=_embedded_status(inner, value),
         quotas=tuple(_quotas(details)),
@@ -107,23 +107,26 @@ def _texts(value: Any) -> Iterator[str]:
     """The text in a field: itself, or the messages of FastAPI's list of problems."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
-        yield _message({key: value.get(key) for key in ("message", "msg", "detail")})
-    elif isinstance(value, list):
-        for item in value[:8]:
-            if isinstance(item, str):
-                yield item
-            elif isinstance(item, dict) and isinstance(item.get("msg"), str):
-                yield item["msg"]
+    elif isinstance(value, dict):  # Mistral's `message` may hold FastAPI's list of problems
+        yield from _flat_texts(value.get("message"))
+        yield from _flat_texts(value.get("detail"))
+    else:
+        yield from _flat_texts(value)
 
 
-def _codes(
-    value: dict[str, Any], inner: dict[str, Any], metadata: dict[str, Any], *nested: Any
-) -> Iterator[str]:
-    details, availability = nested
+def _flat_texts(value: Any) -> Iterator[str]:
+    """Text, or the texts in a list; no deeper, because depth is the sender's to choose."""
+    for item in value[:8] if isinstance(value, list) else (value,):
+        text = item.get("msg") if isinstance(item, dict) else item
+        if isinstance(text, str):
+            yield text
+
+
+def _codes(value: dict[str, Any], inner: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
+    details, availability = inner.get("details"), inner.get("availability")
     sources = [inner, value, metadata, inner.get("innererror"), details, availability]
-    for problem in _problem_lists(value, inner, details):
-        sources.extend(problem)
+    for problems in _problem_lists(value, inner, details):
+        sources.extend(problems)
     for source in sources:
         if isinstance(source, dict):
             for key in _CODE_KEYS:

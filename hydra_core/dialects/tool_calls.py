@@ -124,7 +124,13 @@ def _name(value: object) -> str:
 
 
 def arguments_text(value: object) -> str:
-    """Arguments as JSON text; some servers send the object itself."""
+    """Arguments as JSON text; some servers send the object itself.
+
+    An object too deep to be written is no arguments.
+    """
     if isinstance(value, str):
         return value
-    return "" if value is None else orjson.dumps(value).decode()
+    try:
+        return "" if value is None else orjson.dumps(value).decode()
+    except TypeError:
+        return ""

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 KEYS = st.sampled_from(
     [
         "error",
+        "candidates",
+        "parts",
+        "text",
+        "functionCall",
+        "args",
+        "finishReason",
+        "usageMetadata",
+        "promptTokenCount",
+        "input",
+        "stop_reason",
+        "input_tokens",
+        "content_block",
         "message",
         "code",
         "type",
@@ -71,6 +83,7 @@ HEADERS = st.dictionaries(
     | st.text(max_size=12),
 )
 VENDOR = st.sampled_from([*VENDORS, "someone"])
+DIALECT = st.sampled_from(["openai", "openai", "azure", "anthropic", "gemini"])
 
 
 def check(verdict: Verdict) -> None:
@@ -82,10 +95,10 @@ def check(verdict: Verdict) -> None:
         assert reading.reset is None or 0.0 <= reading.reset < float("inf")
 
 
-@given(vendor=VENDOR, status=STATUSES, headers=HEADERS, value=JSON)
-def test_any_json_gets_a_verdict(vendor, status, headers, value):
+@given(name=DIALECT, vendor=VENDOR, status=STATUSES, headers=HEADERS, value=JSON)
+def test_any_json_gets_a_verdict(name, vendor, status, headers, value):
     """Whatever JSON comes under whatever headers, it is read."""
-    dialect = get_dialect("openai", vendor)
+    dialect = get_dialect(name, vendor)
     body = orjson.dumps(value)
     answer = dialect.read(status, headers, body, now=1.79e9)
     check(answer.verdict)
@@ -101,10 +114,10 @@ def test_any_json_gets_a_verdict(vendor, status, headers, value):
             assert event.verdict.fault is not None
 
 
-@given(vendor=VENDOR, status=STATUSES, body=st.binary(max_size=200))
-def test_any_bytes_get_a_verdict(vendor, status, body):
+@given(name=DIALECT, vendor=VENDOR, status=STATUSES, body=st.binary(max_size=200))
+def test_any_bytes_get_a_verdict(name, vendor, status, body):
     """Bytes that are no JSON are read too."""
-    dialect = get_dialect("openai", vendor)
+    dialect = get_dialect(name, vendor)
     check(dialect.read(status, {}, body, now=0.0).verdict)
     reader = dialect.stream(200, {}, now=0.0)
     reader.feed(body)
@@ -126,6 +139,8 @@ def test_any_bytes_get_a_verdict(vendor, status, body):
         b'{"error": "\\ud800"}',
         b'{"error": ' + b'{"\\ud800": ' * 900 + b"1" + b"}" * 901,
         b"\x00" * 50,
+        b'{"message": ' * 900 + b"1" + b"}" * 900,
+        b'{"error": {"detail": ' + b"[" * 900 + b"]" * 900 + b"}}",
     ],
 )
 def test_classic_attacks(judge, status, body):
@@ -153,3 +168,14 @@ def test_long_words_are_searched_in_linear_time(judge):
     """A megabyte of near misses is judged without backtracking for minutes."""
     text = "try again in 1" + "1 " * 200_000 + "limit " * 50_000 + "wait " * 50_000
     assert judge("groq", 429, {"error": {"message": text}}).fault is Fault.RATE_LIMIT_MINUTE
+
+
+def test_arguments_too_deep_to_write(read):
+    """Tool arguments that nest deeper than can be written do not make reading fail."""
+    deep = b'{"x":' * 400 + b"1" + b"}" * 400
+    call = b'{"id":"a","function":{"name":"f","arguments":' + deep + b"}}"
+    body = b'{"choices":[{"message":{"tool_calls":[' + call + b"]}}]}"
+    assert read("someone", 200, body).tool_calls[0].arguments == ""
+    use = b'{"type":"tool_use","id":"a","name":"f","input":' + deep + b"}"
+    answer = read("x", 200, b'{"content":[' + use + b"]}", dialect="anthropic")
+    assert answer.tool_calls[0].name == "f"

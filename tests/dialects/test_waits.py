@@ -97,7 +97,7 @@ def test_the_slowest_spent_limit_decides(judge):
         "anthropic-ratelimit-input-tokens-reset": "2026-10-01T12:00:20Z",
     }
     body = {"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}
-    assert judge("anthropic", 429, body, headers, dialect="azure").retry_after == 20.0
+    assert judge("anthropic", 429, body, headers, dialect="anthropic").retry_after == 20.0
 
 
 def test_nothing_spent_is_no_wait(judge):
