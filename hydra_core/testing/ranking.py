@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.testing.number_words import NUMBER_WORDS
@@ -58,6 +59,7 @@ _OWNER: Final = 0.6
 """Factor for the words before a possessive: "the blue carbuncle's goose" asks of the goose."""
 
 _NEAR: Final = 25
+_BREATH: Final = re.compile(r"[.?!;:\"\u201c\u201d]")
 _ARTICLES: Final = frozenset(("a", "an", "the"))
 _ASKED: Final = 1.6
 """Weight of the word that a question is about: blind in "Who was blind and came in?"."""
@@ -65,7 +67,8 @@ _ASKED: Final = 1.6
 _FITTING: Final = {"who": 0.4, "what": 0.0, "how": 0.0}
 _FITTING_ELSE: Final = 0.35
 _QUOTE_MARK: Final = re.compile(r"[\"'\u201c\u2018](?=\w)")
-_OPEN_QUOTE: Final = re.compile(r":\s+[\"'\u201c\u2018][^\"\u201d]*[^\"'\u201d\u2019]$")
+_OPENS: Final = re.compile(r"[\"'\u201c\u2018]\w")
+_CLOSES: Final = re.compile(r"[\"'\u201d\u2019]$")
 _DIGITS: Final = re.compile(r"\d")
 RELEVANT: Final = 0.4
 """Share of the question that a sentence and its neighbours must speak of to be reported."""
@@ -76,6 +79,7 @@ QUOTE_WORDS: Final = 40
 CLAIM_WORDS: Final = 50
 
 _DECAY: Final = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3)
+_LEAST_SENTENCES: Final = 40
 _FLOOR: Final = 0.35
 """Weight of a word that stands in every sentence, as a share of that of the rarest."""
 _SYNONYM: Final = 0.6
@@ -167,7 +171,8 @@ def rank(query: Query, found: Sequence[Sentence], *, spread: bool = True) -> lis
 
 def _weights(query: Query, found: Sequence[Sentence]) -> dict[str, float]:
     """Prior times a share of the inverse document frequency, the rarest counting 1."""
-    size = len(found)
+    # Few sentences say nothing of a word's rarity, so a short text counts as a longer one.
+    size = max(len(found), _LEAST_SENTENCES)
     bags = [frozenset(sentence.stems) for sentence in found]
     rarest = math.log(2 + 2 * size)
     weights = {}
@@ -240,11 +245,12 @@ def _has_person(query: Query, sentence: Sentence) -> float:
 
 
 def beside(query: Query, text: str, name: str) -> bool:
-    """Whether a name stands within a few words of a word of the question."""
+    """Whether a name stands within a few words of a word of the question, in one breath."""
     flat = " ".join(text.split())
     place = flat.find(name)
-    around = stems(flat[max(0, place - _NEAR) : place + len(name) + _NEAR])
-    return not query.terms.keys().isdisjoint(around)
+    before = _BREATH.split(flat[max(0, place - _NEAR) : place])[-1]
+    after = _BREATH.split(flat[place + len(name) : place + len(name) + _NEAR])[0]
+    return not query.terms.keys().isdisjoint((*stems(before), *stems(after)))
 
 
 def _has_number(sentence: Sentence) -> bool:
@@ -322,12 +328,9 @@ def report_on(query: Query, text: str) -> list[Finding]:
 def _finding(one: Scored, found: Sequence[Sentence], text: str) -> Finding:
     sentence = one.sentence
     start, end = _quote_span(sentence, text)
-    following = found[one.index + 1] if one.index + 1 < len(found) else None
-    if sentence.text.endswith(":") and following is not None:
-        # What a colon announces is the answer more often than the announcement.
-        end = _quote_span(following, text, words=QUOTE_WORDS - len(sentence.text.split()))[1]
-    elif following is not None and _OPEN_QUOTE.search(sentence.text):
-        end = _quote_span(following, text, words=QUOTE_WORDS - len(sentence.text.split()))[1]
+    for following in _announced(one.index, found):
+        room = QUOTE_WORDS - len(text[start:end].split())
+        end = _quote_span(following, text, words=room)[1] if room > 0 else end
     claim = " ".join(text[start:end].split())
     before = found[one.index - 1] if one.index else None
     if before is not None and sentence.stems and sentence.stems[0] in PRONOUNS:
@@ -342,7 +345,23 @@ def _finding(one: Scored, found: Sequence[Sentence], text: str) -> Finding:
     )
 
 
+def _announced(index: int, found: Sequence[Sentence]) -> Iterator[Sentence]:
+    """What a colon announces: the next sentence, and the rest of the speech that it opens.
+
+    It is the answer more often than the announcement.
+    """
+    if not found[index].text.endswith(":") or index + 1 == len(found):
+        return
+    following = found[index + 1 : index + 5]
+    yield following[0]
+    if _OPENS.match(following[0].text):
+        for last, sentence in pairwise(following):
+            if _CLOSES.search(last.text):
+                return
+            yield sentence
+
+
 def _quote_span(sentence: Sentence, text: str, *, words: int = QUOTE_WORDS) -> tuple[int, int]:
     """The sentence's first words, at most this many, as a span of the text."""
-    found = list(re.finditer(r"\S+", text[sentence.start : sentence.end]))[: max(words, 8)]
+    found = list(re.finditer(r"\S+", text[sentence.start : sentence.end]))[:words]
     return sentence.start, sentence.start + found[-1].end()
