@@ -86,8 +86,6 @@ def judge_error(
     reference = reference_time(headers, now)
     in_success = status is not None and 200 <= status < 300
     refusal = Refusal(fault, error, limit, headers, reference, in_success)
-    affordable = amount_after(error.words, "can only afford")
-    ceiling = limit.limit if limit.kind == "concurrency" else None
     return Verdict(
         fault=fault,
         status=status if judged is None else judged,
@@ -100,8 +98,8 @@ def judge_error(
         used=limit.used,
         requested=limit.requested,
         scope_hint=_scope_hint(vendor, headers, error),
-        concurrency_limit=None if ceiling is None else int(ceiling),
-        affordable_tokens=None if affordable is None else int(affordable),
+        concurrency_limit=_whole(limit.limit if limit.kind == "concurrency" else None),
+        affordable_tokens=_whole(amount_after(error.words, "can only afford")),
         whole_account=_whole_account(vendor, fault, row),
         readings=vendor.layout.readings(headers, reference, limit.window),
     )
@@ -129,6 +127,10 @@ def _fault(
     if status is None and judged is None:
         return Fault.UNKNOWN, None
     return rules.default_fault(judged, error), None
+
+
+def _whole(amount: float | None) -> int | None:
+    return None if amount is None else int(amount)
 
 
 def _whole_account(vendor: Vendor, fault: Fault, row: rules.Rule | None) -> bool:

@@ -41,7 +41,8 @@ _KIND_WORDS: Final[tuple[tuple[LimitKind, str], ...]] = (
     # "too many requests" is only how HTTP spells 429
     ("requests", r"(?<!too many )\brequest|\bcalls?\b|free-models-per"),
 )
-_AMOUNT: Final = r"[:\s]*~?\s*([\d,]{1,24}(?:\.\d{1,6})?)"
+# Bounded on purpose: two open runs of blanks would be searched in quadratic time.
+_AMOUNT: Final = r"[:\s]{0,3}~?\s?([\d,]{1,24}(?:\.\d{1,6})?)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,7 @@ OTHERS = [
     ("together", 503, error("x", type="service_unavailable"), FULL),
     ("together", 402, error("x"), MONEY),
     ("together", 400, error("input is longer than the model's context length"), CONTEXT),
+    ("together", 400, error("longer than the model\u2019s context length"), CONTEXT),
     ("fireworks", 412, {"error": "Account acme is suspended"}, MONEY),
     ("fireworks", 412, {"error": "Something else"}, BAD),
     ("fireworks", 404, error("Model not found, inaccessible, and/or not deployed"), MODEL),
