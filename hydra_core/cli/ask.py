@@ -1,0 +1,83 @@
+"""`ask` and `plan`: a whole text, read by every key at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra_core.cli import as_json, exits
+from hydra_core.cli.progress import shown
+from hydra_core.cli.report import report
+from hydra_core.cli.session import configured, opened
+from hydra_core.cli.showing import show_answer
+from hydra_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from hydra_core.cli.terminal import Terminal
+    from hydra_core.swarm.document import Document
+
+
+def ask(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Read a file and answer a question from it. Raises HydraError."""
+    documents = _loaded(args.file)
+    _check_writable(args.report)
+    with opened(configured(args.config)) as session:
+        hydra = session.hydra
+        plan = hydra.plan(
+            documents, args.question, deadline=args.deadline, model=args.model, lane=args.lane
+        )
+        terminal.say(f"{plan}\n")
+        with shown(hydra, terminal) as listener:
+            result = session.run(
+                hydra.aswarm(
+                    args.question,
+                    documents,
+                    deadline=args.deadline,
+                    model=args.model,
+                    lane=args.lane,
+                    on_progress=listener,
+                )
+            )
+        health = hydra.health()
+    if args.report:
+        written = report(args.question, args.file, result, health)
+        Path(args.report).write_text(written, encoding="utf-8")
+        terminal.say(f"report written to {args.report}")
+    if args.json:
+        terminal.give(as_json.text(result))
+    else:
+        terminal.say("")
+        show_answer(result, terminal)
+    return exits.of_result(result)
+
+
+def plan(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Say what `ask` would do now: calls, seconds, tokens, cost. Raises HydraError."""
+    documents = _loaded(args.file)
+    with opened(configured(args.config)) as session:
+        planned = session.hydra.plan(
+            documents, args.question, deadline=args.deadline, model=args.model, lane=args.lane
+        )
+    if args.json:
+        terminal.give(as_json.text(planned))
+    else:
+        terminal.show(str(planned), wrap=False)
+    return exits.WAIT if planned.seconds_p50 is None else exits.FULL
+
+
+def _loaded(file: str) -> tuple[Document, ...]:
+    """The file as documents; only a path is meant here, never the text itself."""
+    from hydra_core.swarm.loaders import load
+
+    return load(Path(file).expanduser())
+
+
+def _check_writable(report: str | None) -> None:
+    """Fail before the first call, not after the last, where the report cannot be written."""
+    if report is None:
+        return
+    path = Path(report)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ConfigError(f"--report {report!r}: name a file, in a folder that is there")

@@ -1,0 +1,117 @@
+"""The arguments of every command."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+_EPILOG: Final = """\
+configuration: --config FILE, else the file HYDRA_CONFIG names, else ./hydra.toml, else
+the keys in the environment and .env; with no key at all, a built-in model answers.
+exit status: 0 full answer, 3 partial answer, 4 wait, 1 error, 2 wrong usage."""
+
+_MOST_PAGES: Final = 5_000
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `hydra-llm`; wrong usage ends with status 2."""
+    top = argparse.ArgumentParser(
+        prog="hydra-llm",
+        description="Many API keys, providers and models as one dependable language model.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    common = _common()
+    _demo(commands.add_parser("demo", parents=[common], help="see a 300-page book being read"))
+    _ask(commands.add_parser("ask", parents=[common], help="answer a question from a whole text"))
+    _plan(commands.add_parser("plan", parents=[common], help="say what `ask` would do"))
+    _chat(commands.add_parser("chat", parents=[common], help="ask the model itself"))
+    commands.add_parser("status", parents=[common], help="show every key, its state and limits")
+    return top
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", metavar="FILE", help="a TOML or JSON configuration")
+    common.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+    return common
+
+
+def _demo(command: argparse.ArgumentParser) -> None:
+    command.description = "Write a book, read it with every key at once, answer from it."
+    command.add_argument(
+        "--pages", type=_count, metavar="N", help="length of the book (default: 300; 20 with keys)"
+    )
+    command.add_argument("--book", metavar="FILE", help="keep the book in this file")
+
+
+def _ask(command: argparse.ArgumentParser) -> None:
+    command.description = "Read a text or Markdown file whole and answer from it, with citations."
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("question", metavar="QUESTION", type=_words)
+    _route(command)
+    _deadline(command)
+    command.add_argument("--report", metavar="FILE", help="write the whole run as Markdown")
+
+
+def _plan(command: argparse.ArgumentParser) -> None:
+    command.description = "Say what reading a file would take, without a single call."
+    command.add_argument("file", metavar="FILE")
+    command.add_argument("--question", type=_words, help="the question that will be asked")
+    _route(command)
+    _deadline(command)
+
+
+def _chat(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Ask once (the question as an argument or on stdin), or converse until Ctrl-D."
+    )
+    command.add_argument("question", metavar="QUESTION", nargs="?", type=_words)
+    _route(command)
+    _deadline(command)
+
+
+def _route(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", help="a model, provider/model or alias")
+    command.add_argument("--lane", help="the lane whose keys are used")
+
+
+def _deadline(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--deadline", type=_seconds, metavar="S", help="seconds for all of it, waiting included"
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number of seconds")
+    return seconds
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_PAGES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_PAGES}")
+    return int(text)
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the question is empty")
+    return text
+
+
+def _version() -> str:
+    try:
+        return version("hydra-llm")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        from hydra_core import __version__
+
+        return __version__
