@@ -208,8 +208,9 @@ class Httpx2Stream:
             await _leave(self._response)
 
     def __del__(self) -> None:
-        if not self._closed and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(_leave(self._response), self._loop)
+        if not self._closed:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, its sockets with it
+                self._loop.call_soon_threadsafe(_leave_soon, self._response)
 
 
 @lru_cache(maxsize=256)
@@ -228,6 +229,15 @@ def _pieces(response: httpx2.Response) -> AsyncIterator[bytes]:
 async def _leave(response: httpx2.Response) -> None:
     with contextlib.suppress(httpx2.TransportError):
         await response.aclose()
+
+
+_leaving: set[asyncio.Task[None]] = set()  # a loop keeps no task alive by itself
+
+
+def _leave_soon(response: httpx2.Response) -> None:
+    task = asyncio.get_running_loop().create_task(_leave(response))
+    _leaving.add(task)
+    task.add_done_callback(_leaving.discard)
 
 
 async def _whole(response: httpx2.Response, url: str) -> Replied | Failed:

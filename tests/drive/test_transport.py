@@ -570,11 +570,13 @@ def test_closing_an_unfinished_stream_closes_its_connection(line, serve):
     assert stream.read(PATIENCE) is None
 
 
-def test_a_dropped_stream_closes_its_connection(line, serve):
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "unread"])
+def test_a_dropped_stream_closes_its_connection(line, serve, begun):
     """A stream that is forgotten, not closed, is closed when it is collected."""
     server = serve(once(CHUNKED, b"3\r\nabc\r\n", then=Peer.wait_gone))
     stream = opened(line, server.url())
-    assert stream.read(PATIENCE) == b"abc"
+    if begun:
+        assert stream.read(PATIENCE) == b"abc"
     del stream
     gc.collect()
     if isinstance(line, Looped):
@@ -604,3 +606,6 @@ def test_no_failure_and_no_log_shows_the_key(line, serve, caplog):
     send(line, serve(answering(OK)).url(f"/?q={QUERY}"))
     shown = "\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
     assert "CANARY" not in shown
+    assert {"httpx2", "httpcore2", "pyreqwest"}.isdisjoint(
+        record.name.partition(".")[0] for record in caplog.records
+    )
