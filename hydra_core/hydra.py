@@ -431,10 +431,14 @@ class Hydra:
         return self._tally.summary(self._key_rows())
 
     def close(self) -> None:
-        """Give up the connections and flush what is stored. Safe to call twice."""
+        """Give up the connections and flush what is stored. Safe to call twice.
+
+        Calls that wait or are under way in other threads or tasks end with HydraClosed.
+        """
         if self._closed:
             return
         self._closed = True
+        self._gate.close()
         self._drivers.close()
         self._ladder.close()
         if self._embedded is not None:
@@ -442,6 +446,7 @@ class Hydra:
 
     async def aclose(self) -> None:
         """`close` for event loops; also closes this loop's connections."""
+        self._gate.close()  # first: calls of this loop are told so, not that they failed
         await self._drivers.aclose()
         await asyncio.to_thread(self.close)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ class Drivers:
         self._exchange = exchange
         self._transport = transport
         self._sync: SyncDriver | None = None
+        self._building = threading.Lock()
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = (
             weakref.WeakKeyDictionary()
         )
@@ -30,14 +32,17 @@ class Drivers:
 
     def for_threads(self) -> SyncDriver:
         """The driver that any thread may use."""
-        if self._sync is None:
-            from hydra_core.drive.sync import SyncDriver
-            from hydra_core.drive.transport import make_transport
+        driver = self._sync
+        if driver is not None:
+            return driver
+        with self._building:  # a second one would be in use, and not be closed by `close`
+            if self._sync is None:
+                from hydra_core.drive.sync import SyncDriver
+                from hydra_core.drive.transport import make_transport
 
-            # Two threads may both come here first: one of the two is dropped unused.
-            transport = make_transport(self._transport)
-            self._sync = SyncDriver(self._gate, self._exchange, transport)
-        return self._sync
+                transport = make_transport(self._transport)
+                self._sync = SyncDriver(self._gate, self._exchange, transport)
+            return self._sync
 
     def for_this_loop(self) -> AsyncDriver:
         """The driver of the running event loop."""
@@ -66,6 +71,7 @@ class Drivers:
     def after_fork(self) -> None:
         """The child's sockets, loops and lock are its own."""
         self._gate.renew_lock()
+        self._building = threading.Lock()
         self._sync = None
         self._async = weakref.WeakKeyDictionary()
 

@@ -5,20 +5,32 @@ Law 1: decide under the lock, act outside it. The lock is held for microseconds,
 Law 2: a lease is granted under the lock; a bell only wakes. A lost bell is a delay,
        never a hang, because every park has a limit.
 Law 3: whoever leaves (an answer, an error, a cancellation) does so synchronously.
+Law 4: who holds a lease or waits for one is known here until he leaves, so closing
+       wakes every waiter, and a forked child gives back what its parent held.
 
-One plain lock serves threads and event loops alike.
+One lock serves threads and event loops alike. It is reentrant for one reason: the
+garbage collector may end a forgotten stream, whose lease must go back, in the very
+thread that is inside just then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from hydra_core.engine.dispatch import Park, Send
+from hydra_core.errors import HydraClosed
+from hydra_core.messages import Reply
+
 if TYPE_CHECKING:
-    from hydra_core.engine.dispatch import Dispatch, Park, Step
+    from collections.abc import Callable
+
+    from hydra_core.engine.dispatch import Dispatch, Step
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.queue import Bell, Ticket
     from hydra_core.messages import Usage
@@ -44,8 +56,12 @@ class ThreadBell:
         """Sleep until the ticket's bell rings, at most as long as the step says."""
         bell = park.ticket.bell
         if isinstance(bell, cls):
-            bell._event.wait(park.seconds)
-            bell._event.clear()
+            bell.sleep(park.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until it rings, at most `seconds`."""
+        self._event.wait(seconds)
+        self._event.clear()
 
 
 class LoopBell:
@@ -75,9 +91,10 @@ class LoopBell:
         """Sleep until the ticket's bell rings, at most as long as the step says."""
         bell = park.ticket.bell
         if isinstance(bell, cls):
-            await bell._sleep(park.seconds)
+            await bell.sleep(park.seconds)
 
-    async def _sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until it rings, at most `seconds`."""
         if not self._rung:
             self._future = self._loop.create_future()
             timer = self._loop.call_later(seconds, self._wake)
@@ -96,45 +113,107 @@ class Gate:
         self, manager: KeyManager, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._manager = manager
-        self._lock = threading.Lock()  # guards the manager and nothing else
+        self._lock = threading.RLock()  # guards all that follows, and the manager
+        self._busy = False
+        self._late: deque[Callable[[float], None]] = deque()
+        self._open: dict[Dispatch, Ticket | None] = {}
+        self._closed = False
         self.clock = clock
+        _gates.add(self)
 
     def step(self, journey: Dispatch, bell: Callable[[], Bell]) -> Step:
-        """What the driver must do next; a journey that waits is given a bell."""
-        with self._lock:
-            step = journey.next_step(self._manager, self.clock())
-            ticket = getattr(step, "ticket", None)
-            if ticket is not None and ticket.bell is None:
-                ticket.bell = bell()
-            rung = self._manager.take_rung()
-        _ring(rung)
+        """What the driver must do next; a journey that waits is given a bell.
+
+        Raises HydraClosed after `close`, unless the answer is there already.
+        """
+        return self._turn(lambda now: self._step(journey, bell, now))
+
+    def _step(self, journey: Dispatch, bell: Callable[[], Bell], now: float) -> Step:
+        self._open[journey] = None  # first, so that whatever is raised here, `abandon` finds it
+        step = journey.next_step(self._manager, now)
+        if self._closed and not isinstance(step, Reply):
+            raise HydraClosed("this Hydra was closed during the call; build a new one")
+        if isinstance(step, Park):
+            if step.ticket.bell is None:
+                step.ticket.bell = bell()
+            self._open[journey] = step.ticket
+        elif not isinstance(step, Send):
+            del self._open[journey]
         return step
 
     def report(self, journey: Dispatch, answer: Answer) -> None:
         """How the attempt ended."""
-        with self._lock:
-            journey.report(self._manager, answer, self.clock())
-            rung = self._manager.take_rung()
-        _ring(rung)
+
+        def told(now: float) -> None:
+            journey.report(self._manager, answer, now)
+            self._open.pop(journey, None)
+
+        self._turn(told)
 
     def abandon(self, journey: Dispatch, *, usage: Usage | None = None) -> None:
         """End the journey wherever it is; idempotent."""
+        if journey not in self._open:
+            return  # it holds nothing
+
+        def leave(now: float) -> None:
+            journey.abandon(self._manager, now, usage=usage)
+            self._open.pop(journey, None)
+
         with self._lock:
-            journey.abandon(self._manager, self.clock(), usage=usage)
-            rung = self._manager.take_rung()
-        _ring(rung)
+            inside = self._busy  # then this is a finalizer, in the thread whose turn it is
+            if inside:
+                self._late.append(leave)
+        if not inside:
+            self._turn(leave)
 
     def ask(self, question: Callable[[KeyManager, float], T]) -> T:
         """Read or change the manager under the lock; `question` must be quick and pure."""
+        return self._turn(lambda now: question(self._manager, now))
+
+    def _turn(self, act: Callable[[float], T]) -> T:
+        """Act under the lock, then let those leave who could not meanwhile; ring outside it."""
         with self._lock:
-            answer = question(self._manager, self.clock())
+            before, self._busy = self._busy, True
+            try:
+                result = act(self.clock())
+                while self._late and not before:
+                    self._late.popleft()(self.clock())
+            finally:
+                self._busy = before
             rung = self._manager.take_rung()
         _ring(rung)
-        return answer
+        return result
+
+    @property
+    def waiting(self) -> int:
+        """How many journeys wait for capacity."""
+        return sum(ticket is not None for ticket in tuple(self._open.values()))
+
+    def close(self) -> None:
+        """From now on nothing is sent: whoever waits is woken, and told by HydraClosed."""
+        with self._lock:
+            self._closed = True
+            waiting = [ticket for ticket in self._open.values() if ticket is not None]
+        _ring(waiting)
 
     def renew_lock(self) -> None:
-        """After a fork: the child's lock is a new one, whatever held the parent's."""
-        self._lock = threading.Lock()
+        """In a forked child: the lock is a new one, and the parent's calls are the parent's.
+
+        What they had booked stays booked, since the account is the same.
+        """
+        self._lock = threading.RLock()
+        for journey in tuple(self._open):
+            journey.abandon(self._manager, self.clock())
+        self._open.clear()
+        self._manager.take_rung()  # their bells hang in the parent's threads and loops
+
+    def hold(self) -> None:
+        """Let nobody in until `let_go`, on the same thread."""
+        self._lock.acquire()
+
+    def let_go(self) -> None:
+        """End `hold`."""
+        self._lock.release()
 
 
 def _ring(tickets: list[Ticket]) -> None:
@@ -142,3 +221,29 @@ def _ring(tickets: list[Ticket]) -> None:
         bell = ticket.bell
         if bell is not None:
             bell.ring()
+
+
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+_forking = threading.Lock()
+_held: list[Gate] = []
+
+
+def _before_fork() -> None:
+    """A child must not inherit a KeyManager in the middle of a step."""
+    _forking.acquire()
+    _held.extend(_gates)
+    for gate in _held:
+        gate.hold()
+
+
+def _after_fork() -> None:
+    for gate in _held:
+        gate.let_go()
+    _held.clear()
+    _forking.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+    )

@@ -1,0 +1,130 @@
+"""Both doors of Hydra behind one face, and pools whose provider judges them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from hydra_core import Hydra
+from hydra_core.testing import FakeProvider
+
+
+class Caller:
+    """Calls a Hydra through its sync or its async door; tests do not see which."""
+
+    def __init__(self, door, runner):
+        self.door = door
+        self._runner = runner
+
+    def chat(self, hydra, *args, **kwargs):
+        """One reply."""
+        if self.door == "sync":
+            return hydra.chat(*args, **kwargs)
+        return self._runner.run(hydra.achat(*args, **kwargs))
+
+    def stream(self, hydra, *args, **kwargs):
+        """All chunks of one stream."""
+        if self.door == "sync":
+            return list(hydra.stream(*args, **kwargs))
+        return self._runner.run(_collect(hydra.astream(*args, **kwargs)))
+
+    def ask(self, hydra, *args, stream=False, **kwargs):
+        """The text and kind of a reply, streamed or not."""
+        if not stream:
+            reply = self.chat(hydra, *args, **kwargs)
+            return reply.text, reply.kind
+        chunks = self.stream(hydra, *args, **kwargs)
+        return "".join(chunk.text for chunk in chunks), chunks[-1].kind
+
+    def chats(self, hydra, questions, **kwargs):
+        """Replies to several questions at once."""
+        if self.door == "async":
+            return self._runner.run(_gather(hydra.achat(q, **kwargs) for q in questions))
+        return self._runner.run(
+            _gather(asyncio.to_thread(hydra.chat, q, **kwargs) for q in questions)
+        )
+
+    def lease(self, hydra, use, **kwargs):
+        """What `use` makes of a lease, inside its `with` block."""
+        if self.door == "sync":
+            with hydra.lease(**kwargs) as lease:
+                return use(lease)
+
+        async def inside():
+            async with hydra.lease(**kwargs) as lease:
+                return use(lease)
+
+        return self._runner.run(inside())
+
+    def rotated(self, hydra, function, **kwargs):
+        """`function` decorated by `Hydra.rotate`; on the async door it becomes a coroutine."""
+        if self.door == "sync":
+            return hydra.rotate(**kwargs)(function)
+
+        @hydra.rotate(**kwargs)
+        async def asked(api_key, base_url=None, model=None):
+            return function(api_key, base_url=base_url, model=model)
+
+        return lambda: self._runner.run(asked())
+
+    def close(self, hydra):
+        """Close a Hydra by this door."""
+        if self.door == "sync":
+            hydra.close()
+        else:
+            self._runner.run(hydra.aclose())
+
+
+async def _collect(stream):
+    return [chunk async for chunk in stream]
+
+
+async def _gather(calls):
+    return await asyncio.gather(*calls)
+
+
+@pytest.fixture(params=["sync", "async"])
+def caller(request):
+    """Each test that takes it runs through both doors."""
+    with asyncio.Runner() as runner:
+        yield Caller(request.param, runner)
+
+
+@pytest.fixture
+def serve():
+    """Start a FakeProvider; in the end nothing may be in flight, and nobody to blame."""
+    with contextlib.ExitStack() as stack:
+        started = []
+
+        def start(keys=("key-canary-1", "key-canary-2"), *, judged=True, **how):
+            fake = stack.enter_context(FakeProvider(list(keys), **how))
+            if judged:
+                started.append(fake)
+            return fake
+
+        yield start
+        for fake in started:
+            fake.wait_idle()
+            assert fake.violations == ()
+
+
+@pytest.fixture
+def pool(serve, caller):
+    """A Hydra over one or several providers, without a cache and closed in the end."""
+    hydras = []
+
+    def build(*fakes, **settings):
+        fakes = fakes or (serve(),)
+        config = {"strategy": "priority", "cache": False, "max_wait": 5.0, **settings}
+        whole = fakes[0].config(**config)
+        whole["providers"] = [row for fake in fakes for row in fake.config()["providers"]]
+        if "providers" in settings:
+            whole["providers"] = settings["providers"]
+        hydras.append(Hydra(whole))
+        return hydras[-1]
+
+    yield build
+    for hydra in hydras:
+        caller.close(hydra)
