@@ -32,8 +32,8 @@ TIMES: Final = _listed("times")
 WEAK: Final = _listed("weak")
 
 CAUSES: Final = re.compile(
-    r"\b(because|for|since|so that|in order|therefore|reason|lest|owing to|due to|account of"
-    r"|lays? to|laid to|mistaken)\b",
+    r"(?:(?<=, )for|\b(?:because|since|so that|in order|therefore|reason|lest|owing to|due to"
+    r"|account of|lays? to|laid to|mistaken))\b",
     re.IGNORECASE,
 )
 
@@ -55,6 +55,9 @@ _ABBREVIATION: Final = re.compile(
 _SENTENCE_END: Final = re.compile(
     r"(?:[.!?]+[\"'\u201d\u2019)\]_*]*|:|;--)(?=\s+[\"'\u201c\u2018(_*]*[A-Z0-9]|\s*$)"
 )
+_CLAUSE_END: Final = re.compile(r";\s+(?:and |but )?")
+_LONG: Final = 300
+_SHORTEST: Final = 60
 _VOWEL: Final = re.compile("[aeiouy]|..")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|\d+(?:[.,:]\d+)*")
 _NAME: Final = re.compile(
@@ -93,12 +96,22 @@ def _sentence_spans(block: str) -> Iterator[tuple[int, int]]:
     for match in _SENTENCE_END.finditer(block):
         if _ABBREVIATION.search(block, start, match.end()) and match.end() < len(block.rstrip()):
             continue
-        yield start, match.end()
+        yield from _clauses(block, start, match.end())
         start = match.end()
         while start < len(block) and block[start].isspace():
             start += 1
     if block[start:].strip():
-        yield start, len(block.rstrip())
+        yield from _clauses(block, start, len(block.rstrip()))
+
+
+def _clauses(block: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A sentence, or its parts between semicolons when it is long: nobody quotes a page."""
+    if end - start > _LONG:
+        for found in _CLAUSE_END.finditer(block, start + _SHORTEST, end - _SHORTEST):
+            if found.end() - start >= _SHORTEST:
+                yield start, found.start() + 1
+                start = found.end()
+    yield start, end
 
 
 def stems(text: str) -> list[str]:
