@@ -14,16 +14,17 @@ from hydra_core.drive.exchange import Exchange, Line
 from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
 from hydra_core.engine.health import Rest
 from hydra_core.engine.key_manager import KeyManager, Settings
-from hydra_core.engine.quota import Bucket, FixedWindow, QuotaGroup, SlidingWindow
+from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights
+from hydra_core.engine.windows import Bucket, FixedWindow, SlidingWindow
 from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hydra_core.config import HydraConfig, LimitsConfig
-    from hydra_core.engine.quota import Window
+    from hydra_core.engine.windows import Window
     from hydra_core.resolved import ResolvedKey, ResolvedProvider
     from hydra_core.wire import LimitKind
 

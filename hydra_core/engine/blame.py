@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.faults import FAULTS, Blame
 from hydra_core.engine.health import LONGEST_WAIT
-from hydra_core.engine.quota import NEVER
+from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.quota import NEVER
 from hydra_core.engine.strategy import STRATEGIES
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment, ModelFacts, Size

@@ -9,8 +9,9 @@ from hydra_core.engine.health import Breaker, Rest
 from hydra_core.engine.score import Score
 
 if TYPE_CHECKING:
-    from hydra_core.engine.quota import Charge, QuotaGroup
+    from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.score import ScoreWeights
+    from hydra_core.engine.windows import Charge
     from hydra_core.messages import Fault
 
 # Until a model has been seen: English prose has about 4 characters a token in every

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.choice import avoids, need_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.faults import FAULTS, Next
-from hydra_core.engine.quota import NEVER
+from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
     ContentRefused,
     ContextTooLong,

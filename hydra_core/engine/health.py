@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.quota import NEVER
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from hydra_core.messages import Fault

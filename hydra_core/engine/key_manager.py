@@ -19,7 +19,7 @@ from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease, Size
 from hydra_core.engine.learning import observe
 from hydra_core.engine.queue import Ticket
-from hydra_core.engine.quota import NEVER
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hydra_core.engine.quota import Bucket, FixedWindow, SlidingWindow
+from hydra_core.engine.windows import Bucket, FixedWindow, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hydra_core.engine.quota import QuotaGroup, Window
+    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitReading
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Protocol
 
-from hydra_core.engine.quota import NEVER
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from hydra_core.engine.choice import Avoid

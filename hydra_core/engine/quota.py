@@ -1,10 +1,8 @@
-"""Quotas: windows and buckets, charged before sending and settled afterwards.
+"""Quota groups: charged before sending, settled afterwards.
 
 Law 1: what is charged is settled exactly once, by the provider's count, by our
        estimate, or by a refund.
-Law 2: `earliest` never promises a start at which the provider would still count
-       enough to refuse: a charge is dated late (see `GUARD`), never early.
-Law 3: the limits belong to a group (account x model); keys only point at it.
+Law 2: the limits belong to a group (account x model); keys only point at it.
 Doubt: a provider that counts refused requests would need them charged as well.
 
 All times are monotonic seconds.
@@ -12,295 +10,13 @@ All times are monotonic seconds.
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hydra_core.engine.windows import Charge, Window
     from hydra_core.wire import LimitKind
-
-NEVER: Final = float("inf")
-
-# How long after sending the provider may date a request that has not been answered
-# yet, in seconds (but at most 5 % of the window): until it is answered we cannot know
-# when it arrived. Too small, and a window's edge earns a refusal; too large, and every
-# window loses that much. An answer proves the arrival and ends the doubt.
-GUARD: Final = 0.25
-_GUARD_SHARE: Final = 0.05
-
-_DATE, _AMOUNT, _LIVE = 0, 1, 2
-Charge = list[float]
-"""One booking in a window: [date, amount, 1.0 while the window still counts it]."""
-
-
-class Window(Protocol):
-    """One limit of a group: at most `limit` units of `kind` per `length` seconds."""
-
-    kind: LimitKind
-    length: float
-    limit: float
-    configured: bool
-
-    def used(self, now: float) -> float:
-        """Units that count at `now`."""
-
-    def room(self, now: float) -> float:
-        """Units that fit at `now`."""
-
-    def earliest(self, need: float, now: float) -> float:
-        """The first moment from `now` on at which `need` more units fit; `NEVER` if never."""
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Book `amount`; the result is what `settle` takes."""
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """The request of this booking leaves only now."""
-
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Correct a booking to what was really used; `now` is when the answer came."""
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:
-        """The provider says that at least `used` units are gone; never lowers our count."""
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:
-        """The next moments (seconds from now) at which units return, and how many."""
-
-
-class SlidingWindow:
-    """Exactly the last `length` seconds count. Also right, if cautious, for fixed windows
-    whose edges are unknown: a rolling count under the limit is under it in every window.
-    """
-
-    __slots__ = ("_charges", "_guard", "_used", "configured", "kind", "length", "limit")
-
-    def __init__(
-        self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
-    ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self._guard = min(GUARD, length * _GUARD_SHARE)
-        self._charges: deque[Charge] = deque()
-        self._used = 0.0
-
-    def used(self, now: float) -> float:
-        """Units that count at `now`."""
-        charges = self._charges
-        horizon = now - self.length
-        while charges and charges[0][_DATE] <= horizon:
-            gone = charges.popleft()
-            gone[_LIVE] = 0.0
-            self._used -= gone[_AMOUNT]
-        if not charges:
-            self._used = 0.0  # sheds the rounding of a day of additions
-        return self._used
-
-    def room(self, now: float) -> float:
-        """Units that fit at `now`."""
-        charges = self._charges
-        if charges and charges[0][_DATE] <= now - self.length:
-            return self.limit - self.used(now)
-        return self.limit - self._used
-
-    def earliest(self, need: float, now: float) -> float:
-        """The first moment from `now` on at which `need` more units fit."""
-        excess = self.used(now) + need - self.limit
-        if excess <= 0.0:
-            return now
-        if need > self.limit:
-            return NEVER
-        latest = 0.0
-        for charge in self._charges:
-            latest = max(latest, charge[_DATE])
-            excess -= charge[_AMOUNT]
-            if excess <= 0.0:
-                return latest + self.length
-        return NEVER
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Book `amount` as late as the provider may date it."""
-        charge = [now + self._guard, amount, 1.0]
-        self._charges.append(charge)
-        self._used += amount
-        return charge
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """The request of this booking leaves only now."""
-        charge[_DATE] = now + self._guard
-
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Correct a booking. It arrived by `now`, so it is dated no later."""
-        if charge[_LIVE]:
-            self._used += amount - charge[_AMOUNT]
-            charge[_AMOUNT] = amount
-            charge[_DATE] = min(charge[_DATE], now)
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:
-        """Book what others used. It returns after `reset` seconds, at the latest a window."""
-        missing = min(used, self.limit) - self.used(now)
-        if missing <= 0.0:
-            return
-        date = now if reset is None else min(now, now + reset - self.length)
-        charge = [date, missing, 1.0]
-        if self._charges and self._charges[0][_DATE] >= date:
-            self._charges.appendleft(charge)
-        else:
-            self._charges.append(charge)
-        self._used += missing
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:
-        """When units return, in seconds from now, and how many."""
-        self.used(now)
-        return [
-            (max(0.0, charge[_DATE] + self.length - now), charge[_AMOUNT])
-            for charge, _ in zip(self._charges, range(most), strict=False)
-        ]
-
-
-class Bucket:
-    """`limit` units that refill continuously at `limit / length` a second.
-
-    Groq and OpenAI state their waits as exactly this arithmetic:
-    wait = (used + requested - limit) / (limit / length).
-    """
-
-    __slots__ = ("_guard", "_level", "_since", "configured", "kind", "length", "limit")
-
-    def __init__(
-        self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
-    ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self._guard = min(GUARD, length * _GUARD_SHARE)
-        self._level = limit
-        self._since = 0.0  # when `_level` was true; it may lie a guard ahead
-
-    def room(self, now: float) -> float:
-        """What the bucket holds at `now`."""
-        if now > self._since:
-            rate = self.limit / self.length
-            self._level = min(self.limit, self._level + (now - self._since) * rate)
-            self._since = now
-        return self._level
-
-    def used(self, now: float) -> float:
-        """Units missing from a full bucket."""
-        return self.limit - self.room(now)
-
-    def earliest(self, need: float, now: float) -> float:
-        """The first moment from `now` on at which the bucket holds `need`."""
-        lacking = need - self.room(now)
-        if lacking <= 0.0:
-            return now
-        if need > self.limit:
-            return NEVER
-        return max(now, self._since) + lacking * self.length / self.limit
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Take `amount` out."""
-        if self.room(now) >= self.limit:
-            # A full bucket gains nothing until the request arrives there: what ours
-            # gained meanwhile, the provider's never had.
-            self._since = now + self._guard
-        self._level -= amount
-        return [now, amount, 1.0]
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """A bucket does not date its bookings."""
-
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Put back what was not used, or take what was used on top."""
-        self.room(now)
-        self._level = min(self.limit, self._level + charge[_AMOUNT] - amount)
-        charge[_AMOUNT] = amount
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
-        # reset of a bucket is when it is full, which its refill rate already says
-        """The provider counts more than we do: believe it."""
-        self._level = min(self.room(now), self.limit - used)
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
-        """The whole bucket's return as one row: it comes back evenly until then."""
-        missing = self.used(now)
-        return [(missing * self.length / self.limit, missing)] if missing > 0.0 else []
-
-
-class FixedWindow:
-    """All units return at known instants: every `length` seconds from `resets_at` on."""
-
-    __slots__ = ("_epoch", "_used", "configured", "kind", "length", "limit", "resets_at")
-
-    def __init__(
-        self,
-        kind: LimitKind,
-        limit: float,
-        length: float,
-        *,
-        resets_at: float,
-        configured: bool = True,
-    ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self.resets_at = resets_at
-        self._used = 0.0
-        self._epoch = 0.0
-
-    def used(self, now: float) -> float:
-        """Units spent since the last reset."""
-        if now >= self.resets_at:
-            self.resets_at += self.length * (1 + (now - self.resets_at) // self.length)
-            self._used = 0.0
-            self._epoch += 1.0
-        return self._used
-
-    def room(self, now: float) -> float:
-        """Units that fit before the next reset."""
-        return self.limit - self.used(now)
-
-    def earliest(self, need: float, now: float) -> float:
-        """Now, or the next reset (plus the guard: our clock may run ahead of theirs)."""
-        if self.used(now) + need <= self.limit:
-            return now
-        if need > self.limit:
-            return NEVER
-        return self.resets_at + min(GUARD, self.length * _GUARD_SHARE)
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Book `amount` in the window that is open."""
-        self.used(now)
-        self._used += amount
-        return [self._epoch, amount, 1.0]
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """It counts in the window in which it leaves."""
-        self.used(now)
-        if charge[_DATE] != self._epoch:
-            charge[_DATE] = self._epoch
-            self._used += charge[_AMOUNT]
-
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Correct a booking of the window that is still open."""
-        self.used(now)
-        if charge[_DATE] == self._epoch:
-            self._used += amount - charge[_AMOUNT]
-            charge[_AMOUNT] = amount
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:
-        """Believe a larger count, and the provider's own instant of reset."""
-        self._used = max(self.used(now), min(used, self.limit))
-        if reset is not None:
-            self.resets_at = now + reset
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
-        """Everything, at the reset."""
-        used = self.used(now)
-        return [(self.resets_at - now, used)] if used > 0.0 else []
 
 
 class QuotaGroup:
@@ -320,8 +36,10 @@ class QuotaGroup:
         return f"<QuotaGroup {self.name}: {len(self.windows)} limits, {self.in_flight} in flight>"
 
     def reserve(self, prompt: float, tokens: float) -> float:
-        """The tokens to book for a request: a prompt that fits a limit is not kept out by the
-        answer's room alone, since few answers use all of it.
+        """The tokens to book for a request.
+
+        A prompt that fits a limit is not kept out by the answer's room alone, since few
+        answers use all of it.
         """
         for window in self.windows:
             if window.kind == "tokens" and tokens > window.limit >= prompt:

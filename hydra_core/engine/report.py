@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.engine.choice import need_of, start_of
 from hydra_core.engine.deployment import Size
-from hydra_core.engine.quota import NEVER, Bucket, FixedWindow
+from hydra_core.engine.windows import NEVER, Bucket, FixedWindow
 from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.key_manager import KeyManager
-    from hydra_core.engine.quota import QuotaGroup, Window
+    from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.windows import Window
 
 _SMALL = Size(chars=0, messages=1, max_tokens=1)
 _FREES = 64

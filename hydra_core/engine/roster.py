@@ -12,7 +12,7 @@ from collections import OrderedDict
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.quota import NEVER
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

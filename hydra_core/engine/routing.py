@@ -6,14 +6,17 @@ kept: it owns the rosters of its tiers and the line of those who wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.deployment import Deployment, Size
 from hydra_core.engine.queue import WaitingLine
 from hydra_core.engine.roster import Roster
 from hydra_core.errors import RequestRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hydra_core.engine.deployment import Deployment, Size
 
 _SHOWN: Final = 8
 
@@ -53,6 +56,7 @@ class Route:
 
     def __repr__(self) -> str:
         return f"<Route {self.name}: {len(self.deployments)} deployments, {len(self.line)} waiting>"
+
 
 class RouteBook:
     """Finds and keeps routes.
@@ -150,4 +154,5 @@ class RouteBook:
         lanes = sorted({lane for lanes in self._lanes.values() for lane in lanes})
         hint = f"; lanes: {', '.join(lanes)}" if lanes else "; no key is reserved for a lane"
         aliases = f"; aliases: {', '.join(self._aliases)}" if self._aliases else ""
-        return f"no key serves {asked or 'requests without a lane'}. Configured: {shown}{aliases}{hint}"
+        what = asked or "requests without a lane"
+        return f"no key serves {what}. Configured: {shown}{aliases}{hint}"

@@ -48,8 +48,9 @@ def _score(deployment: Deployment, tokens: float, pressure: float, now: float) -
 
 
 def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-    """The learned score times the headroom left after the request: a good key is preferred,
-    and no key is drained while another idles.
+    """The learned score times the headroom left after the request.
+
+    A good key is preferred, and no key is drained while another idles.
     """
     return deployment.score.value(now) * (pressure - 1.0)
 
