@@ -16,6 +16,7 @@ from hydra_core.swarm.prompts import MAP_INSTRUCTIONS, SYNTHESIS_INSTRUCTIONS
 from hydra_core.swarm.reading import MAP_TOKENS, SwarmRun
 from hydra_core.swarm.report import build_result, nothing_read, waiting_result
 from hydra_core.swarm.resume import Checkpoint, checkpoint_of
+from hydra_core.swarm.shortage import allowance_of
 from hydra_core.swarm.split import split
 from hydra_core.swarm.synthesize import CHARS_PER_TOKEN, Synthesis
 from hydra_core.swarm.values import percent
@@ -36,6 +37,9 @@ SYNTHESIS_TOKENS: Final = 1_200
 MOST_OUTSTANDING: Final = 64
 LANES_UNKNOWN: Final = 8
 """Calls kept outstanding at a group whose concurrency nobody stated."""
+
+HORIZON: Final = 3_600.0
+"""Seconds within which a swarm without a deadline counts on quota to come back."""
 
 FACTS_MOST: Final = 16_000
 FACTS_LEAST: Final = 500
@@ -106,6 +110,12 @@ class SwarmJob:
             account=account,
             width=width,
             deadline=deadline,
+            allowance=allowance_of(
+                capacity,
+                calls=len(unread),
+                tokens=planned.tokens // max(1, planned.shards),
+                horizon=HORIZON if deadline is None else deadline,
+            ),
         )
         reading.facts += earlier.facts
         account.tell("planned", 0.0)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from hydra_core.messages import Fault
 from hydra_core.swarm.map import Exhausted, Failed, Read, TooLong, Truncated, Unparsable, halve
 from hydra_core.swarm.prompts import map_prompt, repair_prompt
-from hydra_core.swarm.shortage import PATIENCE, Shortage
+from hydra_core.swarm.shortage import PATIENCE, Allowance, Shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,7 +98,8 @@ class SwarmRun:
     """The map phase of one swarm; times are seconds from its start.
 
     `shards` are given in the order in which they are to be read; `width` is the
-    number of calls to keep outstanding. The driver asks `step`, obeys, and hands
+    number of calls to keep outstanding, `allowance` what the quota leaves for them.
+    The driver asks `step`, obeys, and hands
     every call's end to `report`; at `Close` it calls `close`.
     """
 
@@ -112,6 +113,7 @@ class SwarmRun:
         account: Account,
         width: int,
         deadline: float | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.facts: list[Fact] = []
         self.errors: list[Exception] = []
@@ -125,6 +127,7 @@ class SwarmRun:
         self._tries: dict[int, _Tries] = {}
         self._flying: dict[int, MapTask] = {}
         self._shortage = Shortage(patience=PATIENCE if deadline is None else inf)
+        self._allowance = allowance or Allowance(inf, None)
         self._slowest = 0.0
         for shard in self._queue:
             account.open(shard)
@@ -137,7 +140,8 @@ class SwarmRun:
     @property
     def eta_at(self) -> float | None:
         """When the capacity that was missing last returns, if that is known."""
-        return self._shortage.until
+        until = self._shortage.until
+        return self._allowance.until if until is None else until
 
     def step(self, now: float) -> Step:
         """What to do now."""
@@ -149,11 +153,10 @@ class SwarmRun:
             return Close()
         if self._shortage.over_at > now:
             return _wait_until(min(self._shortage.over_at, self.close_at), now)
-        room = self._width - len(self._flying)
-        tasks = [self._launch(now) for _ in range(min(room, len(self._queue)))]
-        if tasks:
-            return Start(tuple(tasks))
-        return _wait_until(self.close_at, now)
+        room = min(self._width - len(self._flying), self._allowance.calls, len(self._queue))
+        if room >= 1:
+            return Start(tuple(self._launch(now) for _ in range(int(room))))
+        return _wait_until(self.close_at, now) if self._flying else Close()
 
     def report(self, task: MapTask, outcome: Outcome, reply: Reply | None, now: float) -> None:
         """Take the end of a call; `reply` is None when there was none."""
@@ -192,7 +195,7 @@ class SwarmRun:
         reason = "deadline" if now >= self.close_at else "waiting"
         left = [*self._queue, *(task.shard for task in self._flying.values())]
         for shard in left:
-            self._ledger.waiting(shard, until=self._shortage.until, reason=reason)
+            self._ledger.waiting(shard, until=self.eta_at, reason=reason)
             self._account.settle(shard, "waiting", reason)
         self._queue.clear()
         self._flying.clear()
@@ -201,6 +204,7 @@ class SwarmRun:
         shard = self._queue.popleft()
         tries = self._tries.setdefault(shard.index, _Tries())
         tries.made += 1
+        self._allowance = self._allowance.changed(-1)
         prompt = map_prompt(self._documents[shard.document], shard, self._question)
         messages = prompt.messages
         if tries.draft is not None:
@@ -225,6 +229,7 @@ class SwarmRun:
     def _exhausted(self, shard: Shard, eta: float | None, now: float) -> None:
         """Put the shard back first in line; nothing starts before capacity returns."""
         self._tries[shard.index].made -= 1
+        self._allowance = self._allowance.changed(1)
         self._shortage.seen(eta, now)
         self._queue.appendleft(shard)
         self._ledger.waiting(shard, until=self._shortage.until)

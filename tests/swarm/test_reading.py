@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Attempt, Fault, Reply, Usage
 from hydra_core.swarm.account import Account
@@ -21,6 +22,7 @@ from hydra_core.swarm.reading import (
     SwarmRun,
     Wait,
 )
+from hydra_core.swarm.shortage import Allowance, allowance_of
 from hydra_core.swarm.split import split
 
 if TYPE_CHECKING:
@@ -34,12 +36,18 @@ REPLY = Reply(
 )  # fmt: skip
 
 
-def run_of(*, width: int = 4, deadline: float | None = None, budget: int = 600) -> SwarmRun:
+def run_of(
+    *,
+    width: int = 4,
+    deadline: float | None = None,
+    budget: int = 600,
+    allowance: Allowance | None = None,
+) -> SwarmRun:
     ledger = CoverageLedger(BOOK)
     shards = split(BOOK, budget=budget)
     return SwarmRun(
         "Why?", {"book": BOOK}, shards, ledger=ledger, account=Account(("book",), ledger),
-        width=width, deadline=deadline,
+        width=width, deadline=deadline, allowance=allowance,
     )  # fmt: skip
 
 
@@ -202,6 +210,34 @@ def test_a_report_cut_before_its_first_fact_gets_more_room_once() -> None:
     assert (roomy.max_tokens, roomy.shard) == (ROOMY_TOKENS, task.shard)
     run.report(roomy, Truncated(()), REPLY, 2.0)
     assert len(run._account.reports) == 2
+
+
+def group(requests: float, used: float, window: float) -> GroupCapacity:
+    frees = ((window, used),) if used else ()
+    limit = WindowCapacity("requests", window, requests, used, "sliding", frees)
+    return GroupCapacity("g", "p", "m", ("k",), (limit,), 1, 0, 0.0, None, None, 9.0, None, None)
+
+
+def test_one_call_of_the_quota_is_kept_for_the_synthesis() -> None:
+    """When the quota cannot serve all shards in time, the map takes all but one of its calls."""
+    groups = [group(5, 3, 60.0), group(4, 0, 60.0)]
+    allowance = allowance_of(groups, calls=9, tokens=100, horizon=10.0)
+    assert allowance == Allowance(5, 60.0)
+    assert allowance_of(groups, calls=5, tokens=100, horizon=10.0) is None
+
+
+def test_the_map_ends_when_its_allowance_is_spent() -> None:
+    """Calls beyond the allowance are not started; a call that was not served gives its own back."""
+    run = run_of(width=2, allowance=Allowance(2, 60.0))
+    first, second = started(run.step(0.0))
+    run.report(first, shortage(1.0), None, 0.5)
+    run.report(second, READ, REPLY, 0.5)
+    (again,) = started(run.step(1.5))
+    assert again.shard == first.shard
+    run.report(again, READ, REPLY, 2.0)
+    assert run.step(2.0) == Close()
+    run.close(2.0)
+    assert {span.until for span in run._ledger.unread()} == {60.0}
 
 
 def test_errors_are_kept_for_the_caller() -> None:
