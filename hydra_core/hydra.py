@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hydra_core.config import HydraConfig, load
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
+from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.errors import HydraClosed, PoolExhausted
 from hydra_core.messages import ChatRequest, Chunk, Message, Reply
 from hydra_core.request import chat_request
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hydra_core.degrade import Ladder
     from hydra_core.drive.gate import Gate
     from hydra_core.engine.capacity import GroupCapacity
+    from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.routing import Route
     from hydra_core.leases import HeldLease, Rotate
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
@@ -140,16 +142,10 @@ class Hydra:
         were asked for; otherwise `Reply.kind` says what came instead.
         """
         request = self._request(messages, locals(), extra)
-        journey = self._journey(request)
-        driver = self._drivers.for_threads()
-        end = driver.complete(journey)
+        journey = self._journey(request, falling_back=not self._raises(on_exhausted))
+        end = self._drivers.for_threads().complete(journey)
         if isinstance(end, Reply):
             return self._delivered(request, end)
-        smaller = self._smaller(request, end, on_exhausted)
-        if smaller is not None:
-            end_smaller = driver.complete(smaller)
-            if isinstance(end_smaller, Reply):
-                return self._delivered(request, end_smaller)
         return self._instead(request, end, on_exhausted)
 
     async def achat(
@@ -172,16 +168,10 @@ class Hydra:
     ) -> Reply:
         """`chat` for event loops; the loop is never blocked."""
         request = self._request(messages, locals(), extra)
-        journey = self._journey(request)
-        driver = self._drivers.for_this_loop()
-        end = await driver.complete(journey)
+        journey = self._journey(request, falling_back=not self._raises(on_exhausted))
+        end = await self._drivers.for_this_loop().complete(journey)
         if isinstance(end, Reply):
             return self._delivered(request, end)
-        smaller = self._smaller(request, end, on_exhausted)
-        if smaller is not None:
-            end_smaller = await driver.complete(smaller)
-            if isinstance(end_smaller, Reply):
-                return self._delivered(request, end_smaller)
         return await asyncio.to_thread(self._instead, request, end, on_exhausted)
 
     def stream(
@@ -208,7 +198,7 @@ class Hydra:
         text so far, when the stream breaks off after it; otherwise as `chat`.
         """
         request = self._request(messages, locals(), extra)
-        journey = self._journey(request)
+        journey = self._journey(request, falling_back=not self._raises(on_exhausted))
         for chunk in self._drivers.for_threads().stream(journey, self._stream_patience):
             if isinstance(chunk, Chunk):
                 yield chunk
@@ -239,7 +229,7 @@ class Hydra:
         from contextlib import aclosing
 
         request = self._request(messages, locals(), extra)
-        journey = self._journey(request)
+        journey = self._journey(request, falling_back=not self._raises(on_exhausted))
         chunks = self._drivers.for_this_loop().stream(journey, self._stream_patience)
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -485,32 +475,27 @@ class Hydra:
             provider=request.provider, model=request.model, lane=request.lane
         )
 
-    def _journey(self, request: ChatRequest, *, tokens: int | None = None) -> Dispatch:
+    def _journey(
+        self, request: ChatRequest, *, tokens: int | None = None, falling_back: bool = False
+    ) -> Dispatch:
+        """The journey of a request; `falling_back`: to smaller models, unless it names one."""
         size = size_of(request)
         if tokens is not None:
             size = replace(size, known_tokens=float(tokens))
-        return self._gate.ask(
-            lambda _, now: Dispatch(
-                request, self._route(request), self._patience, now=now, size=size
-            )
-        )
 
-    def _smaller(
-        self, request: ChatRequest, end: GiveUp, on_exhausted: OnExhausted | None
-    ) -> Dispatch | None:
-        """The same request for the providers' smaller models, if that can still help."""
-        if not isinstance(end.error, PoolExhausted) or self._raises(on_exhausted):
-            return None
-        route = self._pool.manager.routes.find(
-            provider=request.provider, model=request.model, lane=request.lane, smaller=True
-        )
-        if not route.tiers or request.model is not None:
-            return None
-        hurried = replace(request, max_wait=0.0)
-        size = size_of(request)
-        return self._gate.ask(
-            lambda _, now: Dispatch(hurried, route, self._patience, now=now, size=size)
-        )
+        def begin(manager: KeyManager, now: float) -> Dispatch:
+            route, patience = self._route(request), self._patience
+            if falling_back and request.model is None:
+                smaller = manager.routes.find(
+                    provider=request.provider, lane=request.lane, smaller=True
+                )
+                if smaller.tiers:
+                    return FallbackDispatch(
+                        request, route, patience, now=now, size=size, smaller=smaller
+                    )
+            return Dispatch(request, route, patience, now=now, size=size)
+
+        return self._gate.ask(begin)
 
     def _raises(self, on_exhausted: OnExhausted | None) -> bool:
         return (on_exhausted or self._config.on_exhausted) == "raise"

@@ -1,0 +1,65 @@
+"""A journey that steps down to the providers' smaller models before it gives up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hydra_core.engine.dispatch import Dispatch, GiveUp
+from hydra_core.errors import DeadlineExceeded, PoolExhausted
+
+if TYPE_CHECKING:
+    from hydra_core.engine.deployment import Size
+    from hydra_core.engine.dispatch import Patience, Step
+    from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.routing import Route
+    from hydra_core.errors import HydraError
+    from hydra_core.messages import ChatRequest
+
+
+class FallbackDispatch(Dispatch):
+    """A Dispatch that goes on along `smaller` when its route has no capacity in time.
+
+    It stays one journey: one deadline, one patience, one trail of attempts.
+    """
+
+    __slots__ = ("_before", "_smaller")
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        route: Route,
+        patience: Patience,
+        *,
+        now: float,
+        size: Size,
+        smaller: Route,
+    ) -> None:
+        super().__init__(request, route, patience, now=now, size=size)
+        self._smaller: Route | None = smaller
+        self._before: PoolExhausted | None = None
+
+    def next_step(self, manager: KeyManager, now: float) -> Step:
+        """What the driver must do now."""
+        step = super().next_step(manager, now)
+        if isinstance(step, GiveUp) and self._steps_down(step.error, now):
+            step = super().next_step(manager, now)
+        if isinstance(step, GiveUp) and self._before is not None:
+            return GiveUp(self._joined(self._before, step.error))
+        return step
+
+    def _steps_down(self, error: HydraError, now: float) -> bool:
+        smaller, self._smaller = self._smaller, None
+        if smaller is None or not isinstance(error, PoolExhausted) or now >= self._deadline:
+            return False
+        self._before, self._error = error, None
+        self._route = smaller
+        self._avoid = set()
+        self._keep_out_of_small_windows()
+        return True
+
+    def _joined(self, before: PoolExhausted, last: HydraError) -> PoolExhausted:
+        """One error for both routes. What a smaller model refused, the larger may take later."""
+        kind = DeadlineExceeded if isinstance(last, DeadlineExceeded) else PoolExhausted
+        ends = [end for end in (before, last) if isinstance(end, PoolExhausted)]
+        etas = [end.eta for end in ends if end.eta is not None]
+        return kind(str(before), eta=min(etas, default=None), attempts=self.attempts)
