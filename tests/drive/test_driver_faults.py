@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+
+from hydra_core.testing import FakeKey
 
 REFUSED = {
     "rate_limit": "rate_limit_minute",
@@ -41,3 +45,89 @@ def test_a_fault_of_one_key_is_answered_by_the_other(caller, pool, serve, fault,
     assert (reply.provider, reply.model, reply.key) == ("fake", "fake-model", "fake-2")
     assert [(a.key, a.outcome) for a in reply.attempts] == [("fake-1", outcome), ("fake-2", "ok")]
     assert [call.key for call in fake.log] == ["fake-1", "fake-2"]
+
+
+RESTS = [
+    # (fault, what it states in seconds, time scale, the least rest in seconds)
+    ("rate_limit", 0.3, 0.02, 0.3),
+    ("rate_limit", None, 0.02, 0.04),  # the fake states 2 of its seconds
+    ("day_limit", 0.3, 0.02, 0.3),
+    ("billing", None, 1e-4, 0.36),  # an hour
+    ("model_gone", None, 1e-4, 0.36),  # an hour
+    ("overloaded", None, 0.2, 0.2),  # a second, ours
+    ("overloaded", 0.3, 0.02, 0.3),
+    ("server_error", None, 0.2, 0.2),
+    ("timeout", None, 0.01, 0.3),  # 30 s, ours
+    ("reset", None, 0.2, 0.2),
+    ("cut", None, 0.2, 0.2),
+    ("empty", None, 0.2, 0.2),
+    ("html", None, 0.2, 0.2),
+    ("bad_json", None, 0.2, 0.2),
+    ("error_event", None, 0.2, 0.2),
+]
+
+
+@pytest.mark.parametrize(("fault", "stated", "scale", "least"), RESTS)
+def test_a_fault_is_remembered_for_its_rest_and_no_longer(
+    caller, pool, serve, fault, stated, scale, least
+):
+    """The struck key is left alone for its rest, and then is the first choice again."""
+    fake = serve(time_scale=scale)
+    fake.fail(fault, key=0, times=1, retry_after=stated)
+    hydra = pool(fake, attempt_timeout=0.2)
+    while len(asked := [call for call in fake.log if call.key == "fake-1"]) < 2:
+        assert caller.chat(hydra, "hello").kind == "full"
+    struck, again = asked
+    assert again.at - (struck.at + struck.latency) > least - 0.005
+
+
+def test_a_dead_key_is_never_asked_again(caller, pool, serve):
+    """No timer revives a key that was refused as invalid."""
+    fake = serve(time_scale=1e-5)
+    fake.fail("auth", key=0, times=1)
+    hydra = pool(fake)
+    keys = [caller.chat(hydra, f"question {n}").key for n in range(30)]
+    assert keys == ["fake-2"] * 30
+    assert [call.key for call in fake.log].count("fake-1") == 1
+    rows = hydra.health()["providers"]["fake"]["keys"]
+    states = [(row["name"], row["state"]) for row in rows]
+    assert states == [("fake-1", "dead"), ("fake-2", "active")]
+
+
+def test_the_keys_of_one_account_rest_together(caller, pool, serve):
+    """One refusal speaks for all keys of its account: the others are not tried."""
+    keys = [FakeKey(f"key-canary-{n}", account="acme" if n < 3 else "beta") for n in range(4)]
+    fake = serve(keys)
+    fake.fail("rate_limit", key=0, times=1, retry_after=20)
+    hydra = pool(fake)
+    assert [caller.chat(hydra, "hello").key for _ in range(3)] == ["fake-4"] * 3
+    assert {call.key for call in fake.log} == {"fake-1", "fake-4"}
+
+
+def test_an_unreachable_provider_is_left_as_a_whole(caller, pool, serve):
+    """No other key of a provider that cannot be reached is tried: another provider answers."""
+    gone = serve(name="gone", judged=False)
+    hydra = pool(gone, serve(name="here"))
+    gone.stop()
+    reply = caller.chat(hydra, "hello")
+    assert reply.provider == "here"
+    assert [(a.provider, a.outcome) for a in reply.attempts] == [
+        ("gone", "unreachable"),
+        ("here", "ok"),
+    ]
+
+
+def test_an_outage_is_probed_by_one_call_at_a_time(caller, pool, serve):
+    """When a provider's calls fail in a row its breaker opens; then one call at a time tries."""
+    keys = [f"key-canary-{n}" for n in range(8)]
+    ill = serve(keys, name="ill", time_scale=0.02, latency=0.02)
+    ill.fail("error_event")
+    hydra = pool(ill, serve(name="well"))
+    for _ in range(12):
+        assert caller.chat(hydra, "hello").provider == "well"
+    opened = len(ill.log)
+    assert opened < 12
+    while len(probes := ill.log[opened:]) < 3:
+        replies = caller.chats(hydra, ["hello"] * 20)
+        assert {reply.provider for reply in replies} == {"well"}
+    assert all(one.at + one.latency <= two.at for one, two in pairwise(probes))

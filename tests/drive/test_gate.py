@@ -66,8 +66,7 @@ async def test_closing_wakes_waiting_tasks(narrow):
     async with hydra.lease():
         waiting = [asyncio.create_task(hydra.achat("hello")) for _ in range(3)]
         waiting.append(asyncio.create_task(anext(hydra.astream("hello"))))
-        while hydra._gate.waiting < 4:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(until, lambda: hydra._gate.waiting == 4)
         await hydra.aclose()
         ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(end) for end in ends] == [HydraClosed] * 4
@@ -80,8 +79,7 @@ async def test_closing_ends_calls_in_flight(serve, transport):
     hydra = Hydra(fake.config(cache=False, transport=transport))
     tasks = [asyncio.create_task(hydra.achat("hello")) for _ in range(2)]
     threads = [asyncio.create_task(asyncio.to_thread(hydra.chat, "hello")) for _ in range(2)]
-    while fake.in_flight < 4:
-        await asyncio.sleep(0.005)
+    await asyncio.to_thread(until, lambda: fake.in_flight == 4)
     await hydra.aclose()
     ends = await asyncio.gather(*tasks, *threads, return_exceptions=True)
     assert [type(end) for end in ends] == [HydraClosed] * 4
