@@ -12,12 +12,13 @@ from hydra_core.catalog import ROLLING
 from hydra_core.dialects import get_dialect
 from hydra_core.drive.exchange import Exchange, Line
 from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
+from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.health import Rest
 from hydra_core.engine.key_manager import KeyManager, Settings
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights
-from hydra_core.engine.windows import Bucket, FixedWindow, SlidingWindow
+from hydra_core.engine.windows import Bucket, SlidingWindow
 from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hydra_core.engine.windows import Bucket, FixedWindow, SlidingWindow
+from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.windows import Bucket, SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

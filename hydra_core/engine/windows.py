@@ -1,4 +1,4 @@
-"""Windows and buckets: how a provider counts one limit.
+"""Sliding windows and buckets: how a provider counts one limit.
 
 Law 1: `earliest` never promises a start at which the provider would still count
        enough to refuse: a charge is dated late (see `GUARD`), never early.
@@ -25,9 +25,14 @@ NEVER: Final = float("inf")
 GUARD: Final = 0.25
 _GUARD_SHARE: Final = 0.05
 
-_DATE, _AMOUNT, _LIVE = 0, 1, 2
 Charge = list[float]
 """One booking in a window: [date, amount, 1.0 while the window still counts it]."""
+DATE, AMOUNT, LIVE = 0, 1, 2
+
+
+def guard_of(length: float) -> float:
+    """How late, in seconds, the provider may date what we send to a window of this length."""
+    return min(GUARD, length * _GUARD_SHARE)
 
 
 class Window(Protocol):
@@ -79,7 +84,7 @@ class SlidingWindow:
         self.limit = limit
         self.length = length
         self.configured = configured
-        self._guard = min(GUARD, length * _GUARD_SHARE)
+        self._guard = guard_of(length)
         self._charges: deque[Charge] = deque()
         self._used = 0.0
 
@@ -87,10 +92,10 @@ class SlidingWindow:
         """Units that count at `now`."""
         charges = self._charges
         horizon = now - self.length
-        while charges and charges[0][_DATE] <= horizon:
+        while charges and charges[0][DATE] <= horizon:
             gone = charges.popleft()
-            gone[_LIVE] = 0.0
-            self._used -= gone[_AMOUNT]
+            gone[LIVE] = 0.0
+            self._used -= gone[AMOUNT]
         if not charges:
             self._used = 0.0  # sheds the rounding of a day of additions
         return self._used
@@ -98,7 +103,7 @@ class SlidingWindow:
     def room(self, now: float) -> float:
         """Units that fit at `now`."""
         charges = self._charges
-        if charges and charges[0][_DATE] <= now - self.length:
+        if charges and charges[0][DATE] <= now - self.length:
             return self.limit - self.used(now)
         return self.limit - self._used
 
@@ -111,11 +116,12 @@ class SlidingWindow:
             return NEVER
         latest = 0.0
         for charge in self._charges:
-            latest = max(latest, charge[_DATE])
-            excess -= charge[_AMOUNT]
+            latest = max(latest, charge[DATE])
+            excess -= charge[AMOUNT]
             if excess <= 0.0:
-                return latest + self.length
-        return NEVER
+                break
+        # The last one, too, when only the rounding of many additions is in excess.
+        return latest + self.length
 
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount` as late as the provider may date it."""
@@ -125,15 +131,19 @@ class SlidingWindow:
         return charge
 
     def redate(self, charge: Charge, now: float) -> None:
-        """The request of this booking leaves only now."""
-        charge[_DATE] = now + self._guard
+        """The request of this booking leaves only now, though the booking may have expired."""
+        charge[DATE] = now + self._guard
+        if not charge[LIVE]:
+            charge[LIVE] = 1.0
+            self._charges.append(charge)
+            self._used += charge[AMOUNT]
 
     def settle(self, charge: Charge, amount: float, now: float) -> None:
         """Correct a booking. It arrived by `now`, so it is dated no later."""
-        if charge[_LIVE]:
-            self._used += amount - charge[_AMOUNT]
-            charge[_AMOUNT] = amount
-            charge[_DATE] = min(charge[_DATE], now)
+        if charge[LIVE]:
+            self._used += amount - charge[AMOUNT]
+            charge[AMOUNT] = amount
+            charge[DATE] = min(charge[DATE], now)
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """Book what others used. It returns after `reset` seconds, at the latest a window."""
@@ -142,7 +152,7 @@ class SlidingWindow:
             return
         date = now if reset is None else min(now, now + reset - self.length)
         charge = [date, missing, 1.0]
-        if self._charges and self._charges[0][_DATE] >= date:
+        if self._charges and self._charges[0][DATE] >= date:
             self._charges.appendleft(charge)
         else:
             self._charges.append(charge)
@@ -152,7 +162,7 @@ class SlidingWindow:
         """When units return, in seconds from now, and how many."""
         self.used(now)
         return [
-            (max(0.0, charge[_DATE] + self.length - now), charge[_AMOUNT])
+            (max(0.0, charge[DATE] + self.length - now), charge[AMOUNT])
             for charge, _ in zip(self._charges, range(most), strict=False)
         ]
 
@@ -173,7 +183,7 @@ class Bucket:
         self.limit = limit
         self.length = length
         self.configured = configured
-        self._guard = min(GUARD, length * _GUARD_SHARE)
+        self._guard = guard_of(length)
         self._level = limit
         self._since = 0.0  # when `_level` was true; it may lie a guard ahead
 
@@ -200,10 +210,14 @@ class Bucket:
 
     def charge(self, amount: float, now: float) -> Charge:
         """Take `amount` out."""
-        if self.room(now) >= self.limit:
-            # A full bucket gains nothing until the request arrives there: what ours
-            # gained meanwhile, the provider's never had.
-            self._since = now + self._guard
+        level = self.room(now)
+        rate = self.limit / self.length
+        arrival = now + self._guard
+        spilt = level + (arrival - self._since) * rate - self.limit
+        if spilt > 0.0:
+            # A bucket that is full before the request arrives there gains nothing more:
+            # what ours would gain meanwhile, the provider's never had.
+            self._since += spilt / rate
         self._level -= amount
         return [now, amount, 1.0]
 
@@ -213,8 +227,8 @@ class Bucket:
     def settle(self, charge: Charge, amount: float, now: float) -> None:
         """Put back what was not used, or take what was used on top."""
         self.room(now)
-        self._level = min(self.limit, self._level + charge[_AMOUNT] - amount)
-        charge[_AMOUNT] = amount
+        self._level = min(self.limit, self._level + charge[AMOUNT] - amount)
+        charge[AMOUNT] = amount
 
     def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
         # reset of a bucket is when it is full, which its refill rate already says
@@ -225,77 +239,3 @@ class Bucket:
         """The whole bucket's return as one row: it comes back evenly until then."""
         missing = self.used(now)
         return [(missing * self.length / self.limit, missing)] if missing > 0.0 else []
-
-
-class FixedWindow:
-    """All units return at known instants: every `length` seconds from `resets_at` on."""
-
-    __slots__ = ("_epoch", "_used", "configured", "kind", "length", "limit", "resets_at")
-
-    def __init__(
-        self,
-        kind: LimitKind,
-        limit: float,
-        length: float,
-        *,
-        resets_at: float,
-        configured: bool = True,
-    ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self.resets_at = resets_at
-        self._used = 0.0
-        self._epoch = 0.0
-
-    def used(self, now: float) -> float:
-        """Units spent since the last reset."""
-        if now >= self.resets_at:
-            self.resets_at += self.length * (1 + (now - self.resets_at) // self.length)
-            self._used = 0.0
-            self._epoch += 1.0
-        return self._used
-
-    def room(self, now: float) -> float:
-        """Units that fit before the next reset."""
-        return self.limit - self.used(now)
-
-    def earliest(self, need: float, now: float) -> float:
-        """Now, or the next reset (plus the guard: our clock may run ahead of theirs)."""
-        if self.used(now) + need <= self.limit:
-            return now
-        if need > self.limit:
-            return NEVER
-        return self.resets_at + min(GUARD, self.length * _GUARD_SHARE)
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Book `amount` in the window that is open."""
-        self.used(now)
-        self._used += amount
-        return [self._epoch, amount, 1.0]
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """It counts in the window in which it leaves."""
-        self.used(now)
-        if charge[_DATE] != self._epoch:
-            charge[_DATE] = self._epoch
-            self._used += charge[_AMOUNT]
-
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Correct a booking of the window that is still open."""
-        self.used(now)
-        if charge[_DATE] == self._epoch:
-            self._used += amount - charge[_AMOUNT]
-            charge[_AMOUNT] = amount
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:
-        """Believe a larger count, and the provider's own instant of reset."""
-        self._used = max(self.used(now), min(used, self.limit))
-        if reset is not None:
-            self.resets_at = now + reset
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
-        """Everything, at the reset."""
-        used = self.used(now)
-        return [(self.resets_at - now, used)] if used > 0.0 else []

@@ -1,0 +1,125 @@
+"""Fixed windows: limits whose units all return at known instants, such as midnight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, guard_of
+
+if TYPE_CHECKING:
+    from hydra_core.wire import LimitKind
+
+
+class FixedWindow:
+    """All units return at known instants: every `length` seconds from `resets_at` on.
+
+    Within a guard of the reset nobody knows on which side of it the provider counts a
+    request, so it counts on both until its answer tells.
+    """
+
+    __slots__ = (
+        "_carried",
+        "_epoch",
+        "_guard",
+        "_used",
+        "configured",
+        "kind",
+        "length",
+        "limit",
+        "resets_at",
+    )
+
+    def __init__(
+        self,
+        kind: LimitKind,
+        limit: float,
+        length: float,
+        *,
+        resets_at: float,
+        configured: bool = True,
+    ) -> None:
+        self.kind = kind
+        self.limit = limit
+        self.length = length
+        self.configured = configured
+        self.resets_at = resets_at
+        self._guard = guard_of(length)
+        self._used = 0.0
+        self._carried = 0.0  # what the next window may count as well
+        self._epoch = 0.0
+
+    def used(self, now: float) -> float:
+        """Units spent since the last reset."""
+        late = now - self._guard - self.resets_at
+        if late >= 0.0:
+            resets = 1 + late // self.length
+            self.resets_at += self.length * resets
+            self._used = self._carried if resets == 1 else 0.0
+            self._carried = 0.0
+            self._epoch += resets
+        return self._used
+
+    def room(self, now: float) -> float:
+        """Units that fit before the next reset."""
+        return self.limit - self.used(now)
+
+    def earliest(self, need: float, now: float) -> float:
+        """Now, or the next reset (plus the guard: our clock may run ahead of theirs)."""
+        if self.used(now) + need <= self.limit:
+            return now
+        if need > self.limit:
+            return NEVER
+        opens = self.resets_at + self._guard
+        if self._carried + need <= self.limit:
+            return opens
+        return opens + self.length
+
+    def charge(self, amount: float, now: float) -> Charge:
+        """Book `amount` in the window that is open, and near its end in the next as well."""
+        charge = [0.0, amount, 1.0]
+        self._book(charge, now)
+        return charge
+
+    def _book(self, charge: Charge, now: float) -> None:
+        """Count it here; its date is the last window that may count it."""
+        self.used(now)
+        self._used += charge[AMOUNT]
+        charge[DATE] = self._epoch
+        if now >= self.resets_at - self._guard:
+            self._carried += charge[AMOUNT]
+            charge[DATE] += 1.0
+
+    def _unbook(self, charge: Charge, now: float) -> None:
+        self.used(now)
+        if charge[DATE] >= self._epoch:
+            self._used -= charge[AMOUNT]
+        if charge[DATE] > self._epoch:
+            self._carried -= charge[AMOUNT]
+
+    def redate(self, charge: Charge, now: float) -> None:
+        """It counts in the window in which it leaves."""
+        self._unbook(charge, now)
+        self._book(charge, now)
+
+    def settle(self, charge: Charge, amount: float, now: float) -> None:
+        """Correct a booking of a window that is still open."""
+        self._unbook(charge, now)
+        if charge[DATE] < self._epoch:
+            return
+        charge[AMOUNT] = amount
+        self._used += amount
+        if now >= self.resets_at:  # it may have arrived on either side of the reset
+            self._carried += amount if charge[DATE] > self._epoch else 0.0
+        else:
+            charge[DATE] = self._epoch
+
+    def observe(self, used: float, reset: float | None, now: float) -> None:
+        """Believe a larger count, and the provider's own instant of reset."""
+        self._used = max(self.used(now), min(used, self.limit))
+        if reset is not None:
+            self.resets_at = now + reset
+
+    def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
+        """Everything, at the reset."""
+        used = self.used(now)
+        return [(max(0.0, self.resets_at - now), used)] if used > 0.0 else []
