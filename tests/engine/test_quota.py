@@ -216,7 +216,7 @@ class Provider:
         if self.shape == "fixed":
             here = [a for t, a in self.seen if t // self.length == at // self.length]
         else:
-            here = [a for t, a in self.seen if t > at - self.length]
+            here = [a for t, a in self.seen if t > at - self.length + 1e-6]
         return sum(here) <= self.limit + 1e-6
 
 
