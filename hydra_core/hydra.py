@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.routing import Route
     from hydra_core.leases import HeldLease, Rotate
+    from hydra_core.sdk_client import Library
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
 
 logger = logging.getLogger(__name__)
@@ -381,6 +382,31 @@ class Hydra:
             return self._journey(request, tokens=tokens)
 
         return Rotate(self._gate, self._pool.exchange, journey)
+
+    def http_client(self, library: Library = "auto", **client_options: Any) -> Any:
+        """An HTTP client that rotates keys below any SDK which takes `http_client=`.
+
+        `OpenAI(api_key="hydra", base_url="http://hydra/v1", http_client=hydra.http_client())`:
+        the SDK's key is a placeholder, its base URL that one or a configured provider's.
+        `library` is what the SDK is built on (`auto`: httpx where it is imported already,
+        else httpx2); the client's other arguments are `client_options`. The return type is
+        the library's `Client`. Raises ConfigError when the library is not installed.
+        """
+        from hydra_core.sdk_client import SdkPool, sync_client
+
+        self._check_open()
+        exchange = self._pool.exchange
+        pool = SdkPool(self._gate, exchange, self._config, self._tally, self._check_open)
+        return sync_client(pool, library, client_options)
+
+    def async_http_client(self, library: Library = "auto", **client_options: Any) -> Any:
+        """`http_client` as an `AsyncClient`, which any number of event loops may use."""
+        from hydra_core.sdk_client import SdkPool, async_client
+
+        self._check_open()
+        exchange = self._pool.exchange
+        pool = SdkPool(self._gate, exchange, self._config, self._tally, self._check_open)
+        return async_client(pool, library, client_options)
 
     def feedback(self, reply: Reply, quality: float) -> None:
         """Teach the score how good a reply was, from 0 to 1. Raises ValueError outside of it."""
