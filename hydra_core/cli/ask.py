@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from hydra_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
+    from hydra_core.cli.session import Session
     from hydra_core.cli.terminal import Terminal
     from hydra_core.swarm.document import Document
 
@@ -23,7 +26,7 @@ def ask(args: argparse.Namespace, terminal: Terminal) -> int:
     """Read a file and answer a question from it. Raises HydraError."""
     documents = _loaded(args.file)
     _check_writable(args.report)
-    with opened(configured(args.config)) as session:
+    with _ready(args) as session:
         hydra = session.hydra
         plan = hydra.plan(
             documents, args.question, deadline=args.deadline, model=args.model, lane=args.lane
@@ -56,7 +59,7 @@ def ask(args: argparse.Namespace, terminal: Terminal) -> int:
 def plan(args: argparse.Namespace, terminal: Terminal) -> int:
     """Say what `ask` would do now: calls, seconds, tokens, cost. Raises HydraError."""
     documents = _loaded(args.file)
-    with opened(configured(args.config)) as session:
+    with _ready(args) as session:
         planned = session.hydra.plan(
             documents, args.question, deadline=args.deadline, model=args.model, lane=args.lane
         )
@@ -65,6 +68,15 @@ def plan(args: argparse.Namespace, terminal: Terminal) -> int:
     else:
         terminal.show(str(planned), wrap=False)
     return exits.WAIT if planned.seconds_p50 is None else exits.FULL
+
+
+@contextmanager
+def _ready(args: argparse.Namespace) -> Iterator[Session]:
+    """A session whose plans are to be trusted; no provider but the built-in one is called."""
+    with opened(configured(args.config)) as session:
+        if session.hydra.embedded:
+            session.warm_up()
+        yield session
 
 
 def _loaded(file: str) -> tuple[Document, ...]:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
 
-    from hydra_core.cli.session import Session
     from hydra_core.cli.terminal import Terminal
     from hydra_core.swarm.progress import SwarmProgress
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
@@ -92,7 +91,7 @@ def _read(
     with opened(config) as session:
         hydra = session.hydra
         if provider is not None:
-            _warm_up(session, provider)
+            session.warm_up()
         documents = load(book)
         plan = hydra.plan(documents, QUESTION)
         tell.plan(plan)
@@ -100,12 +99,6 @@ def _read(
             on_progress = listener if provider is None else _killing(provider, listener)
             result = session.run(hydra.aswarm(QUESTION, documents, on_progress=on_progress))
         return _Run(plan, result, hydra.health())
-
-
-def _warm_up(session: Session, provider: FakeProvider) -> None:
-    """One call for each key, so that the plan knows how fast they answer."""
-    for _ in provider.key_names:
-        session.run(session.hydra.achat("Ready?", max_tokens=8))
 
 
 def _killing(

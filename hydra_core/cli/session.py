@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hydra_core.config import HydraConfig, default_config_path
 from hydra_core.hydra import Hydra
+from hydra_core.testing.embedded import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
 T = TypeVar("T")
+
+_WARM_UP_CHARS: Final = 20_000
+"""About half of the longest part that is read in one call."""
 
 
 class Session:
@@ -30,6 +34,17 @@ class Session:
     def run(self, call: Coroutine[object, object, T]) -> T:
         """Await one call. Raises KeyboardInterrupt after cancelling it."""
         return self._runner.run(call)
+
+    def warm_up(self) -> None:
+        """One call for each key of the built-in provider, so that plans know how fast it reads."""
+
+        async def calls() -> None:
+            text = "The sea was calm all day. " * (_WARM_UP_CHARS // 26)
+            await asyncio.gather(
+                *(self.hydra.achat(f"{text}\n\nReady?", max_tokens=8) for _ in range(KEYS))
+            )
+
+        self.run(calls())
 
 
 def configured(path: str | None) -> HydraConfig:

@@ -1,0 +1,142 @@
+"""How commands are called, where their configuration comes from, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hydra_core.cli import entry
+from hydra_core.cli.session import configured
+from hydra_core.errors import ConfigError
+from hydra_core.testing import FakeProvider
+
+CANARY = "sk-canary-0123456789abcdef"
+PROGRAM = [sys.executable, "-c", "import sys; from hydra_core.cli import main; sys.exit(main())"]
+
+
+def a_config(path, provider):
+    path.write_text(json.dumps({"providers": [{"name": provider, "base_url": "http://localhost/v1",
+                                               "models": ["m"]}]}))  # fmt: skip
+    return path
+
+
+def test_a_named_file_comes_first(place, monkeypatch):
+    """`--config` wins over HYDRA_CONFIG, which wins over ./hydra.toml and the environment."""
+    monkeypatch.setenv("GROQ_API_KEY", "gsk_canary_0123456789")
+    assert configured(None).providers[0].name == "groq"
+    (place / "hydra.toml").write_text(
+        '[[providers]]\nname = "here"\nbase_url = "http://localhost/v1"\nmodels = ["m"]\n'
+    )
+    assert configured(None).providers[0].name == "here"
+    monkeypatch.setenv("HYDRA_CONFIG", str(a_config(place / "env.json", "named")))
+    assert configured(None).providers[0].name == "named"
+    assert configured(str(a_config(place / "arg.json", "given"))).providers[0].name == "given"
+
+
+def test_a_missing_configuration_is_an_error():
+    """A file that was named and is not there is never silently left out."""
+    with pytest.raises(ConfigError, match="check the path"):
+        configured("nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["ask"],
+        ["ask", "book.txt"],
+        ["ask", "book.txt", "  "],
+        ["ask", "book.txt", "Who?", "--deadline", "soon"],
+        ["ask", "book.txt", "Who?", "--deadline", "-1"],
+        ["ask", "book.txt", "Who?", "--deadline", "nan"],
+        ["demo", "--pages", "0"],
+    ],
+)
+def test_wrong_usage_is_status_2(run, arguments):
+    """What cannot be meant is refused with a sentence, before anything is read."""
+    ended = run(*arguments)
+    assert ended.status == 2
+    assert "usage: hydra-llm" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_bad_configuration_hides_what_was_given(run, place):
+    """A mistyped setting is told without the key that stands beside it."""
+    file = place / "bad.json"
+    key = {"name": "a", "value": CANARY, "limit": {"rpm": CANARY}}
+    file.write_text(json.dumps({"providers": [{"name": "groq", "keys": [key]}]}))
+    ended = run("status", "--config", file)
+    assert ended.status == 1
+    assert "limit" in ended.err
+    assert CANARY not in ended.out + ended.err
+
+
+def test_an_unforeseen_error_shows_its_place_and_not_its_words(run, monkeypatch):
+    """A fault of our own is status 1 without a traceback; its text may hold a secret."""
+
+    def broken(*_):
+        raise LookupError(CANARY)
+
+    monkeypatch.setattr(entry, "_command", lambda _: broken)
+    ended = run("status")
+    assert ended.status == 1
+    assert "LookupError at test_cli_usage.py" in ended.err
+    assert CANARY not in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_reader_who_leaves_is_no_error(book):
+    """A closed pipe ends the command quietly, with a shell's status for it."""
+    command = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [*PROGRAM, "plan", str(book), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    command.stdout.close()
+    told = command.stderr.read().decode()
+    command.stderr.close()
+    assert command.wait() == 141
+    assert "Traceback" not in told
+    assert "Broken" not in told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT is not sent to one process there")
+def test_ctrl_c_ends_at_once(book, write):
+    """An interrupt cancels what is under way: status 130, one word, no traceback."""
+    with FakeProvider(["k"], latency=30.0) as slow:
+        command = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [*PROGRAM, "ask", str(book), "Who?", "--config", str(write(slow))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        while not slow.in_flight and command.poll() is None:
+            time.sleep(0.01)
+        command.send_signal(signal.SIGINT)
+        out, told = command.communicate(timeout=20)
+        assert command.returncode == 130, told
+        assert out == b""
+        assert told.decode().rstrip().endswith("interrupted")
+        assert "Traceback" not in told.decode()
+
+
+def test_status_shows_every_key(run, config):
+    """One row a key with its state and limits; status 0 while any key can answer."""
+    ended = run("status", "--config", config)
+    assert ended.status == 0
+    assert [line.split()[:2] for line in ended.out.splitlines()[2:]] == [
+        ["fake-1", "active"],
+        ["fake-2", "active"],
+    ]
+    assert "rpm 0/30" in ended.out
+    assert CANARY not in ended.out + ended.err
+
+
+def test_status_as_json_is_the_health_report(run, config):
+    """`status --json` has the shape of Hydra.health()."""
+    ended = run("status", "--config", config, "--json")
+    keys = ended.json["providers"]["fake"]["keys"]
+    assert [key["name"] for key in keys] == ["fake-1", "fake-2"]
+    assert {"state", "available_in", "limits", "score"} <= keys[0].keys()
