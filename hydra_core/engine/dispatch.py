@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _SURELY_LONGER: Final = 1.15
 # Nobody sleeps longer without looking: a lost bell is a delay, not a hang.
 _LONGEST_PARK: Final = 5.0
+# An attempt that gets less, in seconds, could only be charged and blamed for its timeout.
+_TOO_SHORT: Final = 0.005
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
 _PART_TOKENS: Final = 4000  # chars of an image or file part: its size says nothing of its tokens
@@ -159,6 +161,9 @@ class Dispatch:
             return self._answered
         if self._error is not None:
             return GiveUp(self._error)
+        if self._over(now):
+            start = manager.earliest(self._route, self._size, self._avoid, now)
+            return self._give_up(manager, start, now)
         lease = self._take(manager, now)
         if lease is not None:
             return self._send(lease, now)
@@ -178,7 +183,7 @@ class Dispatch:
             if self._ticket.lease is None and now >= self._ticket.start:
                 manager.serve(now)
             return manager.claim(self._ticket, now)
-        if now < self._deadline and self._route.line.overtakes_nobody(self.request.priority):
+        if self._route.line.overtakes_nobody(self.request.priority):
             return manager.lease(self._route, self._size, self._avoid, now)
         return None
 
@@ -189,8 +194,8 @@ class Dispatch:
         self._ticket = None
         self._lease = lease
         self._begun = now
-        left = max(0.001, self._deadline - now)
-        return Send(lease, min(self._patience.attempt_timeout, left), self._deadline)
+        timeout = min(self._patience.attempt_timeout, self._deadline - now)
+        return Send(lease, timeout, self._deadline)
 
     def _wait(self, manager: KeyManager, now: float) -> Step:
         """Park until the earliest start, or give up at once when that is too late."""
@@ -200,7 +205,7 @@ class Dispatch:
         max_wait = self.request.max_wait
         allowed = self._patience.max_wait if max_wait is None else max_wait
         waited = self._waited + now - (self._parked_at or now)
-        limit = min(self._deadline, now + allowed - waited)
+        limit = min(self._deadline - _TOO_SHORT, now + allowed - waited)
         start = ticket.start
         if start == NEVER:
             start = manager.earliest(self._route, self._size, self._avoid, now)
@@ -210,10 +215,17 @@ class Dispatch:
             ticket.parked_until = now + seconds
             return Park(ticket, seconds)
         self._drop_ticket(manager, now)
-        if now < self._deadline:
-            lease = manager.lease(self._route, self._size, self._avoid, now, desperate=True)
-            if lease is not None:
-                return self._send(lease, now)
+        lease = manager.lease(self._route, self._size, self._avoid, now, desperate=True)
+        if lease is not None:
+            return self._send(lease, now)
+        return self._give_up(manager, start, now)
+
+    def _over(self, now: float) -> bool:
+        """No time is left for an attempt."""
+        return now > self._deadline - _TOO_SHORT
+
+    def _give_up(self, manager: KeyManager, start: float, now: float) -> GiveUp:
+        self._drop_ticket(manager, now)
         self._error = self._exhausted(start, now)
         return GiveUp(self._error)
 
@@ -343,7 +355,7 @@ class Dispatch:
                 "limit of every eligible key; shorten it, lower max_tokens, or use swarm()",
                 attempts=self.attempts,
             )
-        late = now >= self._deadline and bool(self.attempts)
+        late = self._over(now) and bool(self.attempts)
         kind = DeadlineExceeded if late else PoolExhausted
         if eta is None:
             what = "no key can serve, and waiting will not help; mend or add a key"

@@ -49,7 +49,7 @@ class FallbackDispatch(Dispatch):
 
     def _steps_down(self, error: HydraError, now: float) -> bool:
         smaller, self._smaller = self._smaller, None
-        if smaller is None or not isinstance(error, PoolExhausted) or now >= self._deadline:
+        if smaller is None or not isinstance(error, PoolExhausted) or self._over(now):
             return False
         self._before, self._error = error, None
         self._route = smaller

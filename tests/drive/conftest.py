@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from functools import partial
 
 import pytest
 
 from hydra_core import Hydra
 from hydra_core.testing import FakeProvider
+
+
+def until(condition):
+    """Wait for another thread; the test's own timeout ends it."""
+    while not condition():
+        time.sleep(0.002)
 
 
 class Caller:
@@ -45,6 +53,18 @@ class Caller:
         return self._runner.run(
             _gather(asyncio.to_thread(hydra.chat, q, **kwargs) for q in questions)
         )
+
+    def queue(self, hydra, asks):
+        """Replies to (question, priority) pairs, each asked when those before it wait."""
+        return self._runner.run(self._queued(hydra, asks))
+
+    async def _queued(self, hydra, asks):
+        calls = []
+        for already, (question, priority) in enumerate(asks):
+            call = hydra.achat if self.door == "async" else partial(asyncio.to_thread, hydra.chat)
+            calls.append(asyncio.create_task(call(question, priority=priority)))
+            await asyncio.to_thread(until, lambda n=already: hydra._gate.waiting == n)
+        return await asyncio.gather(*calls)
 
     def lease(self, hydra, use, **kwargs):
         """What `use` makes of a lease, inside its `with` block."""

@@ -158,7 +158,7 @@ def test_a_model_asked_for_by_name_is_not_replaced(caller, pool, serve, stream):
 @STREAM
 def test_a_short_wait_for_a_smaller_model_beats_a_notice(caller, pool, serve, stream):
     """The patience that is left holds for the smaller model too."""
-    fake = serve(models=("large", "small"))
+    fake = serve(models=("large", "small"), time_scale=0.05)
     fake.fail("rate_limit", model="large", retry_after=100)
     fake.fail("rate_limit", model="small", retry_after=0.2, times=2)
     hydra = pool(fake, max_wait=5.0)

@@ -1,0 +1,116 @@
+"""Waiting: how long a call may, how it ends when that is over, and what each attempt cost it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hydra_core.errors import DeadlineExceeded, PoolExhausted
+from hydra_core.testing import FakeKey, FakeLimits
+
+STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+
+@STREAM
+def test_a_call_waits_for_a_limit_to_pass_and_is_never_refused(caller, pool, serve, stream):
+    """Beyond a known limit calls wait for their turn: all are served, none is refused."""
+    fake = serve([FakeKey("key-canary-1", limits=FakeLimits(rpm=4))], time_scale=0.002)
+    hydra = pool(fake)
+    kinds = {caller.ask(hydra, f"question {n}", stream=stream)[1] for n in range(12)}
+    assert (kinds, fake.served, fake.refused) == ({"full"}, 12, 0)
+
+
+def test_waiting_is_told_in_the_trail(caller, pool, serve):
+    """`waited` of an attempt is how long the call had waited for capacity before it."""
+    fake = serve(["key-canary-1"], time_scale=0.1)
+    fake.fail("rate_limit", times=1, retry_after=0.3)
+    reply = caller.chat(pool(fake), "hello")
+    assert [a.outcome for a in reply.attempts] == ["rate_limit_minute", "ok"]
+    first, second = reply.attempts
+    assert first.waited == 0.0
+    assert 0.25 < second.waited <= reply.latency
+    assert fake.log[1].at - fake.log[0].at > 0.295
+
+
+@STREAM
+def test_a_wait_beyond_max_wait_is_not_begun(caller, pool, serve, stream):
+    """A start that comes too late is told at once, not after the patience has run out."""
+    fake = serve(["key-canary-1"])
+    fake.saturate(seconds=100)
+    hydra = pool(fake, max_wait=59.0, timeout=200.0)
+    assert caller.ask(hydra, "hello", stream=stream)[1] == "wait"
+    with pytest.raises(PoolExhausted) as caught:
+        caller.ask(hydra, "hello", stream=stream, on_exhausted="raise", max_wait=50.0)
+    assert 50 < caught.value.eta <= 100
+    assert len(fake.log) == 1
+
+
+@STREAM
+def test_the_argument_beats_the_configured_patience(caller, pool, serve, stream):
+    """`max_wait` of one call is longer or shorter than the setting."""
+    fake = serve(["key-canary-1"], time_scale=0.1)
+    fake.saturate(seconds=0.3)
+    hydra = pool(fake, max_wait=0.0)
+    assert caller.ask(hydra, "hello", stream=stream)[1] == "wait"
+    assert caller.ask(hydra, "hello", stream=stream, max_wait=10.0)[1] == "full"
+
+
+@STREAM
+def test_the_deadline_holds_while_an_attempt_is_under_way(caller, pool, serve, stream):
+    """A call that hangs ends by its deadline with DeadlineExceeded and its trail."""
+    fake = serve()
+    fake.fail("hang")
+    hydra = pool(fake)
+    with pytest.raises(DeadlineExceeded) as caught:
+        caller.ask(hydra, "hello", stream=stream, deadline=0.2, on_exhausted="raise")
+    assert [(a.key, a.outcome) for a in caught.value.attempts] == [("fake-1", "timeout")]
+    assert len(fake.log) == 1
+    fake.wait_idle()
+    assert fake.log[0].latency < 5
+
+
+@STREAM
+def test_the_deadline_is_one_for_all_attempts(caller, pool, serve, stream):
+    """Each attempt gets what is left: hanging keys together take no longer than it."""
+    fake = serve([f"key-canary-{n}" for n in range(6)])
+    fake.fail("hang")
+    hydra = pool(fake, attempt_timeout=0.15, first_token_timeout=0.15)
+    with pytest.raises(DeadlineExceeded) as caught:
+        caller.ask(hydra, "hello", stream=stream, deadline=0.4, on_exhausted="raise")
+    assert [a.outcome for a in caught.value.attempts] == ["timeout"] * 3
+    assert sum(a.latency for a in caught.value.attempts) < 2.0
+    assert len(fake.log) == 3
+
+
+def test_a_deadline_without_an_attempt_is_exhaustion(caller, pool, serve):
+    """Nothing was under way, so it is PoolExhausted, with the ETA; nothing was sent."""
+    fake = serve(["key-canary-1"])
+    fake.saturate(seconds=100)
+    hydra = pool(fake)
+    caller.chat(hydra, "hello", max_wait=0.0)
+    with pytest.raises(PoolExhausted) as caught:
+        caller.chat(hydra, "hello", deadline=0.1, on_exhausted="raise")
+    assert (type(caught.value), caught.value.eta > 90) == (PoolExhausted, True)
+    assert len(fake.log) == 1
+
+
+def test_a_deadline_of_zero_sends_nothing(caller, pool, serve):
+    """There is no time for any call."""
+    fake = serve()
+    with pytest.raises(PoolExhausted):
+        caller.chat(pool(fake), "hello", deadline=0.0, on_exhausted="raise")
+    assert fake.log == ()
+
+
+def test_who_came_first_is_served_first_and_priority_before(caller, pool, serve):
+    """Waiting calls are served in the order of their priority, then of their coming."""
+    order = []
+
+    def latency(call):
+        order.append(call.body["messages"][0]["content"])
+        return 0.2 if len(order) == 1 else 0.0
+
+    fake = serve([FakeKey("key-canary-1", limits=FakeLimits(concurrency=1))], latency=latency)
+    asks = [("first", 0), ("second", 0), ("third", 0), ("urgent", 5)]
+    replies = caller.queue(pool(fake, max_wait=20.0), asks)
+    assert [reply.kind for reply in replies] == ["full"] * 4
+    assert order == ["first", "urgent", "second", "third"]
