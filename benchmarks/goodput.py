@@ -1,171 +1,178 @@
 """Goodput under limits: one batch of mixed requests over keys that cannot take it at once.
 
     python benchmarks/goodput.py [--pool NAME] [--window sliding|bucket] [--scale 0.05]
+                                 [--rivals] [--alone] [--all]
 
-The judge is the fake provider: its log says what was refused, which key was used
-while it had said wait, and whether any limit was passed. Makespan is given over
-the bound of `bound.py`. Beside Hydra runs a naive round-robin over the same keys.
+The judge is the fake provider, in a process of its own: its log says what was
+refused, which key was used while it had said wait, and whether any limit was
+passed. Makespan is given over the bound of `bound.py`. Each contender runs in a
+process of its own against a fresh provider; requests that surface an error are
+sent again by the caller a second later, and counted. Where day limits end, the
+rest must be answered with a wait, and `eta off` is by how much the worst of those
+missed the true instant, in seconds of the provider.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
-import random
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import httpx2
-from bound import Key, bound
+from bound import bound, served_today
+from contenders import HYDRA, UNTOLD, Target, patience
+from contest import Result, Terms, contest
+from judged import Judge, Stage, VendorName, judged
+from machine import describe
+from pools import POOLS, USUAL, Pool, stated
 from rich.console import Console
 from rich.table import Table
 
-from hydra_core import Hydra
-from hydra_core.testing import FakeAnswer, FakeKey, FakeLimits, FakeProvider
+from hydra_core.wire import DAY
 
-POOLS: dict[str, tuple[tuple[Key, ...], int]] = {
-    "3 equal": ((Key(30, 15_000),) * 3, 240),
-    "8 equal": ((Key(30, 15_000),) * 8, 600),
-    "32 equal": ((Key(30, 15_000),) * 32, 2000),
-    "3 unequal": ((Key(30, 6_000), Key(15, 12_000), Key(5, 20_000)), 150),
-    "8 unequal": (
-        (Key(30, 6_000), Key(15, 12_000), Key(5, 20_000), Key(60, 10_000),
-         Key(10, 40_000), Key(20, 8_000), Key(30, 30_000), Key(3, 15_000)),
-        600,
-    ),
-}  # fmt: skip
-SIZES = (100, 400, 1500)
-SHARES = (50, 35, 15)
-ANSWER_TOKENS = 20
-AT_ONCE = 64
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-
-class Terse:
-    """Answers every request with the same number of tokens, so that sizes are exact."""
-
-    def answer(self, body: dict[str, Any]) -> FakeAnswer:
-        """The prompt's size is what the benchmark put in it."""
-        prompt = len(body["messages"][0]["content"]) // 4
-        return FakeAnswer("x" * 4 * ANSWER_TOKENS, (), "stop", prompt, ANSWER_TOKENS)
+# Whose words the provider speaks: headers that state the limits, or nothing but a wait.
+_VENDORS: dict[str, VendorName] = {f"{UNTOLD}, headers": "groq", UNTOLD: "plain"}
+_NAIVE = "round-robin"
+_OURS = (HYDRA, f"{UNTOLD}, headers", UNTOLD)
+_ROUTERS = ("router, defaults", "router, tuned", "router, usage-v2")
+_COLUMNS = (
+    "pool", "window", "who", "served", "surfaced", "told to wait", "lost",
+    "refused", "refusals/request", "violations", "makespan s", "over bound", "eta off s",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the judge saw of one contender."""
+class Case:
+    """One pool under one kind of window."""
 
-    name: str
-    makespan: float
-    done: int
-    failed: int
-    refused: int
-    violations: int
+    pool: Pool
+    window: str
+    sizes: tuple[int, ...]
+    scale: float
+    at_once: int
 
+    def stage(self, who: str) -> Stage:
+        """The provider for one contender."""
+        return Stage(
+            self.pool.keys(self.window), vendor=_VENDORS.get(who, "openai"), scale=self.scale
+        )
 
-def batch(count: int, seed: int) -> list[int]:
-    """Token sizes of a mixed batch, in arrival order."""
-    return random.Random(seed).choices(SIZES, SHARES, k=count)
-
-
-async def hydra(fake: FakeProvider, sizes: Sequence[int], at_once: int) -> int:
-    """Hydra on its defaults, told the limits; patience as long as the batch."""
-    config = fake.config(max_wait=600.0, timeout=600.0, cache=False)
-    failed = 0
-    async with Hydra(config) as pool:
-        async def one(size: int) -> None:
-            nonlocal failed
-            text = "x" * 4 * (size - ANSWER_TOKENS)
-            reply = await pool.achat(text, max_tokens=ANSWER_TOKENS)
-            failed += reply.kind != "full"
-
-        await _crowd(sizes, one, at_once)
-    return failed
+    @property
+    def daily(self) -> bool:
+        """True when the day ends before the batch does."""
+        return served_today(self.pool.accounts, len(self.sizes)) < len(self.sizes)
 
 
-async def round_robin(fake: FakeProvider, sizes: Sequence[int], at_once: int) -> int:
-    """The next key for every try, and at once the next one after a refusal."""
-    keys = [key["value"] for key in fake.config()["providers"][0]["keys"]]
-    turn = 0
-    async with httpx2.AsyncClient(timeout=60.0) as client:
-        async def one(size: int) -> None:
-            nonlocal turn
-            text = "x" * 4 * (size - ANSWER_TOKENS)
-            body = {"model": "fake-model", "max_tokens": ANSWER_TOKENS,
-                    "messages": [{"role": "user", "content": text}]}  # fmt: skip
-            while True:
-                turn += 1
-                response = await client.post(
-                    f"{fake.base_url}/chat/completions", json=body,
-                    headers={"authorization": f"Bearer {keys[turn % len(keys)]}"},
-                )
-                if response.status_code == 200:
-                    return
-
-        await _crowd(sizes, one, at_once)
-    return 0
+def run(case: Case, who: str) -> tuple[Result, list[str]]:
+    """One contender: what its callers saw, and its cells from `served` on."""
+    stage = case.stage(who)
+    with judged(stage) as judge:
+        config = judge.config(tell=who == HYDRA, **patience())
+        if who in (UNTOLD, HYDRA):
+            for provider in config["providers"]:
+                provider.setdefault("window", case.window)
+        target = Target(
+            judge.base_url,
+            tuple(key.value for key in stage.keys),
+            tuple(stated(key) for key in stage.keys),
+            config,
+        )
+        resends = 2 if case.daily else Terms().resends
+        terms = Terms(at_once=case.at_once, scale=case.scale, resends=resends)
+        result = contest(judge, who, target, case.sizes, terms)
+        return result, _cells(case, result, judge)
 
 
-async def _crowd(
-    sizes: Sequence[int], one: Callable[[int], Awaitable[None]], at_once: int
-) -> None:
-    places = asyncio.Semaphore(at_once)
-
-    async def placed(size: int) -> None:
-        async with places:
-            await one(size)
-
-    await asyncio.gather(*map(placed, sizes))
-
-
-def run(
-    name: str, contender: Callable[[FakeProvider, Sequence[int], int], Awaitable[int]],
-    keys: Sequence[Key], sizes: Sequence[int], window: str, scale: float, at_once: int,
-) -> Outcome:
-    """One contender on a fresh provider."""
-    limits = [FakeLimits(rpm=key.rpm, tpm=key.tpm, window=window) for key in keys]
-    fake_keys = [
-        FakeKey(f"bench-key-{number:04d}-{os.getpid()}", account=f"account-{number}", limits=limit)
-        for number, limit in enumerate(limits)
+def _cells(case: Case, result: Result, judge: Judge) -> list[str]:
+    log = judge.log
+    refused = sum(record.status == 429 for record in log)
+    makespan = result.seconds / case.scale
+    least = 0.0 if case.daily else bound(case.pool.accounts, case.sizes, case.window)
+    return [
+        f"{result.served}/{served_today(case.pool.accounts, len(case.sizes))}",
+        str(result.surfaced),
+        str(len(result.told_to_wait)),
+        str(result.lost),
+        str(refused),
+        f"{refused / len(case.sizes):.1%}",
+        str(len(judge.violations)),
+        f"{makespan:.1f}",
+        f"{makespan / least:.3f}" if least else "",
+        _eta_off(case, result, judge),
     ]
-    with FakeProvider(fake_keys, answer=Terse(), time_scale=scale, latency=0.01) as fake:
-        begun = time.monotonic()
-        failed = asyncio.run(contender(fake, sizes, at_once))
-        makespan = (time.monotonic() - begun) / scale
-        served = sum(1 for record in fake.log if record.status == 200)
-        refused = sum(1 for record in fake.log if record.status == 429)
-        return Outcome(name, makespan, served, failed, refused, len(fake.violations))
+
+
+def _eta_off(case: Case, result: Result, judge: Judge) -> str:
+    """The worst error of the promised instants, in provider seconds; the truth is in the log.
+
+    A sliding day gives its first request back one day after it was charged.
+    """
+    if not result.told_to_wait or case.window != "sliding":
+        return ""
+    firsts: dict[str, float] = {}
+    for record in judge.log:
+        if record.admitted:
+            firsts.setdefault(record.account, record.at)
+    origin = judge.log[0].at - min(call.begun for call in result.calls)
+    truth = min(firsts.values()) + DAY * case.scale
+    worst = max(abs(origin + (call.eta or 0.0) - truth) for call in result.told_to_wait)
+    return f"{worst / case.scale:.1f}"
+
+
+def _contenders(case: Case, *, alone: bool, rivals: bool) -> Iterator[str]:
+    yield from _OURS[:1] if alone else _OURS
+    if not alone and not case.daily:
+        yield _NAIVE
+    if rivals:
+        yield from _ROUTERS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pool", action="append", choices=list(POOLS), help="default: some of all")
+    parser.add_argument("--window", choices=("sliding", "bucket"), action="append")
+    parser.add_argument(
+        "--scale", type=float, help="a minute lasts 60 x this; default 0.05, with --rivals 1"
+    )
+    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--requests", type=int, help="fewer than the pool's own number")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--alone", action="store_true", help="Hydra only, told its limits")
+    parser.add_argument("--all", action="store_true", help="every pool under both windows")
+    parser.add_argument("--rivals", action="store_true", help="also LiteLLM's Router")
+    return parser
+
+
+def _cases(told: argparse.Namespace, scale: float) -> Iterator[tuple[str, Case]]:
+    everything = [(pool, window) for pool in POOLS for window in ("sliding", "bucket")]
+    wanted = everything if told.all or told.pool or told.window else USUAL
+    for name, window in wanted:
+        if name in (told.pool or POOLS) and window in (told.window or ("sliding", "bucket")):
+            sizes = tuple(POOLS[name].batch(told.seed)[: told.requests])
+            yield name, Case(POOLS[name], window, sizes, scale, told.at_once)
 
 
 def main() -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", action="append", choices=list(POOLS), help="default: all")
-    parser.add_argument("--window", choices=("sliding", "bucket"), action="append")
-    parser.add_argument("--scale", type=float, default=0.05, help="a minute lasts 60 x this")
-    parser.add_argument("--at-once", type=int, default=AT_ONCE)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--alone", action="store_true", help="Hydra only")
-    told = parser.parse_args()
-    table = Table(title=f"Goodput, a minute lasting {60 * told.scale:g} s")
-    for column in ("pool", "window", "who", "served", "failed", "refused", "violations",
-                   "makespan s", "over bound"):  # fmt: skip
-        table.add_column(column, justify="right" if column not in ("pool", "who") else "left")
-    for pool in told.pool or POOLS:
-        keys, count = POOLS[pool]
-        sizes = batch(count, told.seed)
-        for window in told.window or ("sliding", "bucket"):
-            least = bound(keys, sizes, window)
-            table.add_row(pool, window, "lower bound", str(count), "", "", "", f"{least:.1f}", "1")
-            contenders = [("hydra", hydra)] + ([] if told.alone else [("round-robin", round_robin)])
-            for name, contender in contenders:
-                out = run(name, contender, keys, sizes, window, told.scale, told.at_once)
-                table.add_row(
-                    pool, window, name, f"{out.done}/{count}", str(out.failed), str(out.refused),
-                    str(out.violations), f"{out.makespan:.1f}", f"{out.makespan / least:.3f}",
-                )
-    Console(width=110).print(table)
+    told = _parser().parse_args()
+    # The Router knows whole seconds and real minutes only; a scaled one would wrong it.
+    scale = told.scale or (1.0 if told.rivals else 0.05)
+    packages = ("litellm",) if told.rivals else ()
+    table = Table(title=f"Goodput, a minute lasting {60 * scale:g} s", caption=describe(*packages))
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column in ("pool", "who") else "right")
+    for name, case in _cases(told, scale):
+        if not case.daily:
+            least = bound(case.pool.accounts, case.sizes, case.window)
+            rest = [""] * (len(_COLUMNS) - 6)
+            table.add_row(name, case.window, "lower bound", *rest, f"{least:.1f}", "1", "")
+        for who in _contenders(case, alone=told.alone, rivals=told.rivals):
+            table.add_row(name, case.window, who, *run(case, who)[1])
+    Console(width=170).print(table)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
 
 TEXT = "It was Pew, the blind beggar, who came to the inn. " * 6
 BODY = (
@@ -22,11 +25,12 @@ REPLY = (
     b"x-ratelimit-reset-tokens: 6ms\r\ncontent-length: " + str(len(BODY)).encode() + b"\r\n\r\n"
 ) + BODY
 PIECES = 100
-CHUNK = b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
+_EVENT = b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[%b]%b}\n\n'
+_CHOICE = b'{"index":0,"delta":%b,"finish_reason":%b}'
+_USAGE = b',"usage":{"prompt_tokens":20,"completion_tokens":100,"total_tokens":120}'
+CHUNK = _EVENT % (_CHOICE % (b'{"content":"word "}', b"null"), b"")
 LAST = (
-    b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-    b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[],"usage":{"prompt_tokens":20,"completion_tokens":100,"total_tokens":120}}\n\n'
-    b"data: [DONE]\n\n"
+    _EVENT % (_CHOICE % (b"{}", b'"stop"'), b"") + _EVENT % (b"", _USAGE) + b"data: [DONE]\n\n"
 )
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
