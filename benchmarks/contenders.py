@@ -19,7 +19,8 @@ from hydra_core.errors import HydraError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_PATIENCE = 3600.0
+HORIZON: Final = 3600.0
+"""Provider seconds: a caller who is told to come back later than that goes home."""
 _QUICK = 20.0
 
 
@@ -177,6 +178,7 @@ CONTENDERS: Final[Mapping[str, Callable[[Target], Contender]]] = {
 }
 
 
-def patience(**overrides: object) -> dict[str, object]:
-    """Hydra's settings where the caller would rather wait than be told to."""
-    return {"max_wait": _PATIENCE, "timeout": _PATIENCE, "cache": False, **overrides}
+def patience(scale: float, **overrides: object) -> dict[str, object]:
+    """Hydra's settings where the caller would rather wait, up to `HORIZON`, than be told to."""
+    most = HORIZON * scale
+    return {"max_wait": most, "timeout": most, "cache": False, **overrides}

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from contenders import CONTENDERS, Contender, Ending, Target
+from contenders import CONTENDERS, HORIZON, Contender, Ending, Target
 from machine import pin, split_cores
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from judged import Judge
 
-_HORIZON = 3600.0
-"""Provider seconds: a caller who is told to come back later than that goes home."""
 _PAUSE = 1.0
 """Provider seconds between an error that surfaced and the caller's next try."""
 
@@ -100,7 +98,7 @@ class _Caller:
         return Call(begun - self._zero, ended - begun, ending.served, surfaced, eta)
 
     def _leaves(self, ending: Ending, surfaced: int) -> bool:
-        far = ending.eta is not None and ending.eta > _HORIZON * self._terms.scale
+        far = ending.eta is not None and ending.eta > HORIZON * self._terms.scale
         return far or surfaced >= self._terms.resends
 
     async def all(self, sizes: Sequence[int]) -> tuple[Call, ...]:

@@ -15,6 +15,7 @@ missed the true instant, in seconds of the provider.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,11 @@ class Case:
         return served_today(self.pool.accounts, len(self.sizes)) < len(self.sizes)
 
 
-def run(case: Case, who: str) -> tuple[Result, list[str]]:
-    """One contender: what its callers saw, and its cells from `served` on."""
+def run(case: Case, who: str) -> list[str]:
+    """One contender's cells, from `served` on."""
     stage = case.stage(who)
     with judged(stage) as judge:
-        config = judge.config(tell=who == HYDRA, **patience())
+        config = judge.config(tell=who == HYDRA, **patience(case.scale))
         if who in (UNTOLD, HYDRA):
             for provider in config["providers"]:
                 provider.setdefault("window", case.window)
@@ -82,7 +83,7 @@ def run(case: Case, who: str) -> tuple[Result, list[str]]:
         resends = 2 if case.daily else Terms().resends
         terms = Terms(at_once=case.at_once, scale=case.scale, resends=resends)
         result = contest(judge, who, target, case.sizes, terms)
-        return result, _cells(case, result, judge)
+        return _cells(case, result, judge)
 
 
 def _cells(case: Case, result: Result, judge: Judge) -> list[str]:
@@ -171,7 +172,9 @@ def main() -> None:
             rest = [""] * (len(_COLUMNS) - 6)
             table.add_row(name, case.window, "lower bound", *rest, f"{least:.1f}", "1", "")
         for who in _contenders(case, alone=told.alone, rivals=told.rivals):
-            table.add_row(name, case.window, who, *run(case, who)[1])
+            cells = run(case, who)
+            print(name, case.window, who, *cells, sep=" | ", file=sys.stderr, flush=True)
+            table.add_row(name, case.window, who, *cells)
     Console(width=170).print(table)
 
 
