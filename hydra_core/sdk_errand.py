@@ -12,9 +12,10 @@ from hydra_core.drive.exchange import StreamPatience, StreamRecord
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.drive.redaction import redact_bytes
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
+from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.routing import Route
 from hydra_core.errors import HydraError, RequestRejected, StreamBroken
-from hydra_core.messages import ChatRequest, Reply
+from hydra_core.messages import ChatRequest, Fault, Reply
 from hydra_core.sdk_reply import (
     SdkReply,
     refused,
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 
 # Written to learn a deployment's address and headers from its dialect.
 _ANY_CHAT: Final = ChatRequest([{"role": "user", "content": "-"}])
+_UNSPOKEN: Final = (
+    "every provider of {!r} speaks another language than OpenAI's or does not serve {}; use its "
+    "own SDK with its own base URL, or Hydra.chat()"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class SdkDesk:
         self.dialects: Final = {provider.name: provider.dialect for provider in providers}
         self.patience: Final = StreamPatience(config.first_token_timeout, config.stall_timeout)
         self._patience = Patience(config.max_wait, config.attempt_timeout, config.timeout)
+        self._steps_down = config.on_exhausted == "answer"
         self._reception = Reception(providers, config.aliases)
         self._routes: dict[tuple[Route, tuple[str, ...]], Route] = {}
 
@@ -97,21 +103,30 @@ class SdkDesk:
             size = replace(size, max_tokens=0)  # nothing is written
 
         def begin(manager: KeyManager, now: float) -> Dispatch:
-            route = self._route(manager, request)
+            find, provider, lane = manager.routes.find, request.provider, request.lane
+            route = self._spoken(
+                find(provider=provider, model=request.model, lane=lane), request.dialects
+            )
+            if not route.deployments:
+                raise RequestRejected(_UNSPOKEN.format(route.name, request.endpoint))
+            if self._steps_down and request.model is None:
+                smaller = self._spoken(
+                    find(provider=provider, lane=lane, smaller=True), request.dialects
+                )
+                if smaller.tiers:
+                    return FallbackDispatch(
+                        chat, route, self._patience, now=now, size=size, smaller=smaller
+                    )
             return Dispatch(chat, route, self._patience, now=now, size=size)
 
         return self.pool.gate.ask(begin)
 
-    def _route(self, manager: KeyManager, request: SdkRequest) -> Route:
-        """The route, without the providers that do not speak the request's language.
+    def _spoken(self, route: Route, speakers: tuple[str, ...]) -> Route:
+        """The route without the providers that do not speak the request's language.
 
         Called under the gate's lock. A route that needs no change is the one that all
         other calls wait in line for.
         """
-        route = manager.routes.find(
-            provider=request.provider, model=request.model, lane=request.lane
-        )
-        speakers = request.dialects
         if all(self.dialects[d.provider] in speakers for d in route.deployments):
             return route
         found = self._routes.get((route, speakers))
@@ -121,11 +136,6 @@ class SdkDesk:
                 for tier in route.tiers
             ]
             found = self._routes[route, speakers] = Route(route.name, tiers)
-        if not found.deployments:
-            raise RequestRejected(
-                f"every provider of {route.name!r} speaks another language than {request.endpoint}"
-                f" ({' or '.join(speakers)}); use its own SDK with its own base URL, or chat()"
-            )
         return found
 
 
@@ -238,8 +248,10 @@ class Errand:
         return (*response_headers(headers, secret), *route_headers(deployment, attempts))
 
     def _read(self, outcome: Replied | Failed, deployment: Deployment) -> Answer:
-        if isinstance(outcome, Failed) or outcome.status // 100 != 2 or self._readable(deployment):
+        if isinstance(outcome, Failed) or self._readable(deployment):
             return self._exchange.read(outcome, deployment)
+        if outcome.status // 100 != 2:
+            return _of_endpoint(self._exchange.read(outcome, deployment))
         value: object = {}
         if "json" in outcome.headers.get("content-type", "json"):
             try:
@@ -272,3 +284,15 @@ class Errand:
 
     def _readable(self, deployment: Deployment) -> bool:
         return self.request.readable(self._desk.dialects[deployment.provider])
+
+
+def _of_endpoint(answer: Answer) -> Answer:
+    """A refusal of an endpoint that not every provider has.
+
+    "Not found" then says nothing of the model, which must not rest for it, unless the
+    provider's code names the model.
+    """
+    verdict = answer.verdict
+    if verdict.fault is not Fault.MODEL_UNAVAILABLE or "model" in (verdict.code or ""):
+        return answer
+    return replace(answer, verdict=replace(verdict, fault=Fault.BAD_REQUEST))
