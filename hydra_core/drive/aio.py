@@ -80,6 +80,7 @@ class AsyncDriver:
                                 await body.read(DRAIN)
                         self._gate.report(journey, record.answer)
                         record.raise_if_broken(journey)
+                        record = None
                     case Park() as park:
                         await LoopBell.wait(park)
                     case Reply() | GiveUp() as end:
@@ -101,7 +102,7 @@ class AsyncDriver:
         opened = await self._transport.open(wire, secret, timeout=timeout)
         if isinstance(opened, Failed):
             return self._exchange.failed(opened)
-        if opened.status // 100 == 2:  # noqa: PLR2004 - 2xx
+        if opened.status // 100 == 2:
             return self._exchange.record(
                 opened.status, opened.headers, send, patience, begun
             ), opened

@@ -55,7 +55,9 @@ class SyncDriver:
         outcome = self._transport.send(wire, secret, timeout=send.timeout)
         return self._exchange.read(outcome, deployment)
 
-    def stream(self, journey: Dispatch, patience: StreamPatience) -> Generator[Chunk | Reply | GiveUp, None, None]:
+    def stream(
+        self, journey: Dispatch, patience: StreamPatience
+    ) -> Generator[Chunk | Reply | GiveUp, None, None]:
         """The chunks of one reply, then the reply itself, or why there is none.
 
         Before the first chunk, failing over is invisible.
@@ -81,6 +83,7 @@ class SyncDriver:
                                 body.read(DRAIN)
                         self._gate.report(journey, record.answer)
                         record.raise_if_broken(journey)
+                        record = None
                     case Park() as park:
                         ThreadBell.wait(park)
                     case Reply() | GiveUp() as end:
@@ -102,7 +105,7 @@ class SyncDriver:
         opened = self._transport.open(wire, secret, timeout=timeout)
         if isinstance(opened, Failed):
             return self._exchange.failed(opened)
-        if opened.status // 100 == 2:  # noqa: PLR2004 - 2xx
+        if opened.status // 100 == 2:
             return self._exchange.record(
                 opened.status, opened.headers, send, patience, begun
             ), opened
