@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import socketserver
+import threading
 import time
 from functools import partial
 
 import pytest
 
 from hydra_core import Hydra
+from hydra_core.errors import HydraError
 from hydra_core.testing import FakeProvider
 
 
@@ -37,6 +41,12 @@ class Caller:
         if self.door == "sync":
             return list(hydra.stream(*args, **kwargs))
         return self._runner.run(_collect(hydra.astream(*args, **kwargs)))
+
+    def shown(self, hydra, *args, **kwargs):
+        """The texts that a stream showed, and the error that ended it, if any."""
+        if self.door == "sync":
+            return _shown(hydra.stream(*args, **kwargs))
+        return self._runner.run(_ashown(hydra.astream(*args, **kwargs)))
 
     def ask(self, hydra, *args, stream=False, **kwargs):
         """The text and kind of a reply, streamed or not."""
@@ -97,8 +107,64 @@ class Caller:
             self._runner.run(hydra.aclose())
 
 
+class RawServer(socketserver.ThreadingTCPServer):
+    """Says over HTTP whatever a test wants, and keeps the heads of the requests it got."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, pieces):
+        """`pieces` makes of a request's head the bytes to send one after the other."""
+        super().__init__(("127.0.0.1", 0), _RawHandler)
+        self.pieces = pieces
+        self.heads = []
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def provider(self, name="raw", keys=("key-canary-raw-1",), **more):
+        """This server as a provider of a configuration."""
+        url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+        rows = [{"name": f"{name}-{n}", "value": key} for n, key in enumerate(keys, 1)]
+        return {"name": name, "base_url": url, "models": ["raw-model"], "keys": rows, **more}
+
+
+class _RawHandler(socketserver.StreamRequestHandler):
+    def handle(self):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self.rfile.readline()
+            if not line:
+                return
+            head += line
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        self.rfile.read(int(length[1]) if length else 0)
+        self.server.heads.append(head.decode())
+        with contextlib.suppress(OSError):  # the caller may leave at any moment
+            for piece in self.server.pieces(head.decode()):
+                self.wfile.write(piece)
+
+
 async def _collect(stream):
     return [chunk async for chunk in stream]
+
+
+def _shown(stream):
+    texts = []
+    try:
+        for chunk in stream:
+            texts.append(chunk.text)  # noqa: PERF401 - what came before an error counts
+    except HydraError as error:
+        return texts, error
+    return texts, None
+
+
+async def _ashown(stream):
+    texts = []
+    try:
+        async for chunk in stream:
+            texts.append(chunk.text)  # noqa: PERF401
+    except HydraError as error:
+        return texts, error
+    return texts, None
 
 
 async def _gather(calls):
@@ -110,6 +176,21 @@ def caller(request):
     """Each test that takes it runs through both doors."""
     with asyncio.Runner() as runner:
         yield Caller(request.param, runner)
+
+
+@pytest.fixture
+def raw():
+    """Start a server that sends whatever bytes a test wants, then closes the connection."""
+    servers = []
+
+    def start(pieces):
+        servers.append(RawServer(pieces))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture
