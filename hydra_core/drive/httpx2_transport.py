@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from hydra_core.vault import Secret
     from hydra_core.wire import WireRequest
 
+# httpcore2 asks the socket of every idle connection, at every request, whether it still
+# lives: 64 of them cost more than the call. What is in flight does not count as idle.
+_MAX_IDLE = 16
 _LIMITS = httpx2.Limits(
     max_connections=None,
-    max_keepalive_connections=common.MAX_IDLE,
+    max_keepalive_connections=_MAX_IDLE,
     keepalive_expiry=common.KEEP_ALIVE,
 )
 _OWN_HEADERS = (("user-agent", common.USER_AGENT), ("accept-encoding", "identity"))

@@ -53,7 +53,7 @@ def answer(listener: socket.socket) -> None:
 
 def test_unknown_transports_are_refused():
     """A name that is not known is a ConfigError which lists the known ones."""
-    with pytest.raises(ConfigError, match="auto, pyreqwest, httpx2"):
+    with pytest.raises(ConfigError, match="auto, httpx2, pyreqwest"):
         make_transport("carrier-pigeon")
 
 
