@@ -369,8 +369,8 @@ class Hydra:
         """Decorate a function (sync or async) that calls a provider with `api_key=`.
 
         Each call gets a key that is free; when it raises an exception with a status code
-        or a response, another key is tried. It also gets `base_url`, `model` and `lane`
-        where it takes them. Any other exception passes untouched.
+        or a response, another key is tried. It also gets `base_url`, `model`, `lane` and
+        `lease` where it takes them. Any other exception passes untouched.
         """
         from hydra_core.leases import Rotate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import time
@@ -13,7 +14,7 @@ from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.dispatch import GiveUp, Park, Send
 from hydra_core.errors import HydraError
-from hydra_core.messages import Usage
+from hydra_core.messages import Reply, Usage
 from hydra_core.wire import Answer, Verdict
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
     from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.dispatch import Dispatch
+    from hydra_core.engine.dispatch import Dispatch, Step
     from hydra_core.vault import Secret
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,6 +36,8 @@ class HeldLease:
         self._gate = gate
         self._exchange = exchange
         self._journey = journey
+        self._begun = False
+        self._ended = False
         self._deployment: Deployment | None = None
         self._tokens: int | None = None
 
@@ -46,7 +49,9 @@ class HeldLease:
 
     @property
     def api_key(self) -> Secret | None:
-        """The key; None for a server that wants none."""
+        """The key; None for a server that wants none. It is held only until the block ends."""
+        if self._ended:
+            raise HydraError("the lease has ended, and its key with it; ask for another")
         return self._exchange.line(self._held).secret
 
     @property
@@ -74,34 +79,42 @@ class HeldLease:
         self._tokens = tokens
 
     def __enter__(self) -> Self:
-        while True:
-            match self._gate.step(self._journey, ThreadBell):
-                case Send(lease):
-                    self._deployment = lease.deployment
-                    return self
-                case Park() as park:
-                    ThreadBell.wait(park)
-                case GiveUp(error):
-                    raise error
-                case ended:
-                    raise HydraError(f"this lease was used already ({type(ended).__name__})")
-
-    async def __aenter__(self) -> Self:
+        self._begin()
         try:
-            while True:
-                match self._gate.step(self._journey, LoopBell):
-                    case Send(lease):
-                        self._deployment = lease.deployment
-                        return self
-                    case Park() as park:
-                        await LoopBell.wait(park)
-                    case GiveUp(error):
-                        raise error
-                    case ended:
-                        raise HydraError(f"this lease was used already ({type(ended).__name__})")
+            while (park := self._taken(self._gate.step(self._journey, ThreadBell))) is not None:
+                ThreadBell.wait(park)
         except BaseException:
             self._gate.abandon(self._journey)
             raise
+        return self
+
+    async def __aenter__(self) -> Self:
+        self._begin()
+        try:
+            while (park := self._taken(self._gate.step(self._journey, LoopBell))) is not None:
+                await LoopBell.wait(park)
+        except BaseException:
+            self._gate.abandon(self._journey)
+            raise
+        return self
+
+    def _begin(self) -> None:
+        if self._begun:
+            raise HydraError("a lease is for one call; ask for another with lease()")
+        self._begun = True
+
+    def _taken(self, step: Step) -> Park | None:
+        """Keep what the step grants, or the wait that it asks for."""
+        match step:
+            case Send(lease):
+                self._deployment = lease.deployment
+                return None
+            case Park():
+                return step
+            case GiveUp(error):
+                raise error
+            case Reply():  # pragma: no cover - a journey ends with its lease
+                raise HydraError("this lease was used already")
 
     def __exit__(
         self,
@@ -121,6 +134,7 @@ class HeldLease:
 
     def end(self, error: BaseException | None) -> bool:
         """Settle. True when the error was a provider's answer that blames a key or a limit."""
+        self._ended = True
         if error is None:
             # A lease without a count keeps its reservation: the tokens were announced.
             spent = None if self._tokens is None else Usage(self._tokens, 0)
@@ -145,7 +159,12 @@ class Rotate:
         self._journey = journey
 
     def __call__(self, function: F) -> F:
-        """Wrap a sync or async function that takes `api_key`."""
+        """Wrap a sync or async function that takes `api_key`. Raises TypeError for a generator."""
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "rotate() cannot wrap a generator: it would run after its key went back. "
+                "Use `with hydra.lease()` inside of it"
+            )
         accepted = inspect.signature(function).parameters
         takes_all = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
 
@@ -156,6 +175,7 @@ class Rotate:
                 "base_url": lease.base_url,
                 "model": lease.model,
                 "lane": journey.request.lane,
+                "lease": lease,
             }
             return {
                 name: word
@@ -240,11 +260,27 @@ def verdict_of(
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if not isinstance(status, int):
         return None
-    headers = getattr(response, "headers", None) or {}
-    low = {str(name).lower(): str(value) for name, value in dict(headers).items()}
-    body = getattr(response, "content", None)
-    if not isinstance(body, bytes):
-        body = str(error).encode()
     line = exchange.line(deployment)
-    verdict = line.dialect.verdict_of(status, low, body, now=time.time())
+    verdict = line.dialect.verdict_of(
+        status, _headers(response), _body(response, error), now=time.time()
+    )
     return replace(verdict, message=redacted(verdict.message, exchange.secrets))
+
+
+def _headers(response: object) -> dict[str, str]:
+    # A foreign object's properties may raise anything: whatever they do, the caller
+    # must see his own exception.
+    with contextlib.suppress(Exception):
+        pairs = dict(getattr(response, "headers", None) or {})
+        return {str(name).lower(): str(value) for name, value in pairs.items()}
+    return {}
+
+
+def _body(response: object, error: BaseException) -> bytes:
+    with contextlib.suppress(Exception):  # httpx: a streamed body that nobody has read
+        body = getattr(response, "content", None)
+        if isinstance(body, bytes):
+            return body
+    with contextlib.suppress(Exception):
+        return str(error).encode(errors="replace")
+    return b""
