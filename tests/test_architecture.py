@@ -16,7 +16,7 @@ FILE_LINES, FUNCTION_LINES = 320, 45
 
 # What may be longer, and why.
 LONG_FILES = {
-    "hydra_core/engine/dispatch.py": "one request's journey: an automaton whose steps share a state",
+    "hydra_core/engine/dispatch.py": "one request's journey: its steps share one state",
     "hydra_core/hydra.py": "the public face: most of it is signatures and what they promise",
 }
 LONG_FUNCTIONS = {

@@ -37,7 +37,7 @@ STATEMENT: Final = (
 
 
 def embedded_provider(*, latency: float = 0.0) -> FakeProvider:
-    """A provider of the embedded model, not yet started; `latency` is seconds before each answer."""
+    """A provider of the embedded model, not yet started; `latency` seconds before each answer."""
     keys = [
         FakeKey(f"embedded-demo-key-{number}", account=f"demo-{number}", limits=LIMITS)
         for number in range(1, KEYS + 1)
