@@ -6,13 +6,13 @@ import asyncio
 import multiprocessing
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contenders import CONTENDERS, HORIZON, Contender, Ending, Target
 from machine import pin, split_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
     from judged import Judge
@@ -27,13 +27,14 @@ class Terms:
 
     `resends` is how often a caller sends one request again before he counts it as
     lost; `every` the seconds between two arrivals (0: all at once, `at_once` of them
-    under way).
+    under way); `stream` whether answers are streamed.
     """
 
     at_once: int = 64
     resends: int = 400
     scale: float = 1.0
     every: float = 0.0
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class _Caller:
         begun = time.monotonic()
         surfaced = 0
         while True:
-            ending = await self._contender.ask(size)
+            ending = await self._contender.ask(size, stream=self._terms.stream)
             if ending.served or self._leaves(ending, surfaced):
                 break
             surfaced += 1
@@ -140,12 +141,12 @@ def contest(
     sizes: Sequence[int],
     terms: Terms,
     *,
-    at: Sequence[tuple[int, str, dict[str, Any]]] = (),
+    midway: tuple[float, Callable[[Judge], None]] | None = None,
 ) -> Result:
     """Let `name` serve the batch.
 
-    `at` scripts faults: (calls that pass before it, fault, its arguments), set before
-    the begin. Raises EOFError when the contender's process died.
+    `midway` is what happens to the provider how many seconds after the begin. Raises
+    EOFError when the contender's process died; its own words are on stderr.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -156,9 +157,10 @@ def contest(
     try:
         here.recv()
         judge.reset()
-        for after, fault, named in at:
-            judge.fail(fault, after=after, **named)
         here.send(None)
+        if midway is not None:
+            time.sleep(midway[0])
+            midway[1](judge)
         result: Result = here.recv()
     finally:
         here.close()

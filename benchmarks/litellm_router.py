@@ -41,7 +41,6 @@ ARGUMENTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "enable_weighted_failover": True,
         "num_retries": 3,
         "allowed_fails": 0,
-        "timeout": 60,
         "fallbacks": [{_GROUP: [_SPARE]}],
     },
 }
@@ -78,7 +77,10 @@ class LiteLLMRouter:
         if purpose == "faults":
             models = [*models, *deployments(target, _SPARE, limits=False)]
         self._ids = [model["model_info"]["id"] for model in models]
-        self._router = litellm.Router(model_list=list(models), **ARGUMENTS[purpose])
+        arguments = dict(ARGUMENTS[purpose])
+        if purpose == "faults":
+            arguments["timeout"] = target.timeout
+        self._router = litellm.Router(model_list=list(models), **arguments)
 
     async def warm(self) -> None:
         """Build the client of every key by one call each."""
@@ -89,15 +91,19 @@ class LiteLLMRouter:
                 max_tokens=ANSWER_TOKENS,
             )
 
-    async def ask(self, size: int) -> Ending:
+    async def ask(self, size: int, *, stream: bool = False) -> Ending:
         """Whatever it raises has surfaced."""
         try:
-            await self._router.acompletion(
+            reply = await self._router.acompletion(
                 model=_GROUP,
                 messages=[{"role": "user", "content": prompt_of(size)}],
                 max_tokens=ANSWER_TOKENS,
+                stream=stream,
             )
-        except Exception as error:
+            if stream:
+                async for _ in reply:
+                    pass
+        except Exception as error:  # its errors have no common base
             return Ending(served=False, error=type(error).__name__)
         return Ending(served=True)
 

@@ -1,136 +1,171 @@
-"""What a call costs: CPU per call of Hydra over bare clients, and its growth with the keys.
+"""What a call costs: CPU of the engine, of whole calls, of streams, over bare clients.
 
-    python benchmarks/overhead.py [--calls 2000] [--rounds 5]
+    python benchmarks/overhead.py [--calls 1000] [--rounds 5] [--rivals] [--frameworks]
+                                  [--only engine|calls|streams]
 
-Client and provider run in two processes on two processors, where there are two.
-CPU is `process_time` of the client: all its threads. Contenders take turns within
-each round, so that a noisy machine disturbs all alike; medians are printed, and
-ratios compare medians of one run.
+CPU is `process_time`, which counts all threads of a client. Every client lives in a
+process of its own on one processor, the provider on the other where there are two.
+Clients take turns within each round, so that a noisy machine disturbs all alike;
+medians are printed, with the range of the rounds, and ratios compare medians of one
+run. `first` is the median wall time to the first piece of a stream.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import os
 import statistics
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-import httpx
-import httpx2
-from loopback import loopback
+from clients import BARE, CALLS, FRAMEWORKS, RIVALS, STREAMS
+from engine_share import PARTS, EngineShare
+from loopback import PIECES, loopback
+from machine import describe, pin, split_cores
 from rich.console import Console
 from rich.table import Table
+from worker import Worker
 
-from hydra_core import Hydra
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-PROMPT = "Who was blind and came to the inn? Answer in one sentence. " * 4
-Call = Callable[[], Awaitable[object]]
+    from worker import Cost
 
-
-def config(url: str, keys: int, transport: str) -> dict[str, object]:
-    """A pool of so many keys of one provider, with limits that are never reached."""
-    return {
-        "store": "memory",
-        "transport": transport,
-        "providers": [
-            {
-                "name": "bench",
-                "base_url": url,
-                "models": ["m"],
-                "keys": [
-                    {"name": f"k{n}", "value": f"bench-key-value-{n:06d}",
-                     "limits": {"rpm": 1_000_000, "tpm": 100_000_000}}
-                    for n in range(keys)
-                ],
-            }
-        ],
-    }  # fmt: skip
+_SIZES = (1, 8, 1000, 10_000)
+_AT_ONCE = (1, 64)
+_STREAMS_AT_ONCE = (1, 16)
+Seen = dict[tuple[str, int], list["Cost"]]
 
 
-async def contenders(stack: AsyncExitStack, url: str) -> dict[str, Call]:
-    """Every client, warm."""
-    body = {"model": "m", "messages": [{"role": "user", "content": PROMPT}]}
-    headers = {"authorization": "Bearer bench-key-value-000000"}
-    found: dict[str, Call] = {}
-    for name, module in (("httpx", httpx), ("httpx2", httpx2)):
-        client = await stack.enter_async_context(module.AsyncClient())
-
-        async def bare(client: httpx.AsyncClient = client) -> object:
-            response = await client.post(f"{url}/chat/completions", json=body, headers=headers)
-            return response.json()
-
-        found[f"bare {name}"] = bare
-    for transport in ("pyreqwest", "httpx2"):
-        for keys in (1, 8, 1000):
-            pool = await stack.enter_async_context(Hydra(config(url, keys, transport)))
-
-            async def ask(pool: Hydra = pool) -> object:
-                return await pool.achat(PROMPT)
-
-            found[f"hydra {transport}, {keys} keys"] = ask
-    return found
+def engine(calls: int, rounds: int) -> Table:
+    """The engine's own share, by number of deployments."""
+    table = _table("Engine alone, no I/O: CPU microseconds per call", "deployments", *PARTS)
+    shares = {size: EngineShare(size) for size in _SIZES}
+    seen: dict[tuple[int, str], list[float]] = {}
+    for _ in range(rounds):
+        for size, share in shares.items():
+            for part, cost in share.measure(calls).items():
+                seen.setdefault((size, part), []).append(cost)
+    for size in _SIZES:
+        table.add_row(str(size), *(_spread(seen[size, part]) for part in PARTS))
+    return table
 
 
-async def cost(call: Call, calls: int, at_once: int) -> float:
-    """CPU microseconds per call."""
-    begun = time.process_time()
-    if at_once == 1:
-        for _ in range(calls):
-            await call()
-    else:
-        places = asyncio.Semaphore(at_once)
-
-        async def one() -> None:
-            async with places:
-                await call()
-
-        await asyncio.gather(*(one() for _ in range(calls)))
-    return (time.process_time() - begun) / calls * 1e6
-
-
-async def measure(url: str, calls: int, rounds: int) -> Table:
-    """Turn by turn, `rounds` times."""
-    table = Table(title=f"CPU per call, microseconds (median of {rounds} rounds of {calls} calls)")
-    for column in ("client", "one at a time", "over bare httpx", "64 at once", "over bare httpx"):
-        table.add_column(column, justify="left" if column == "client" else "right")
-    async with AsyncExitStack() as stack:
-        clients = await contenders(stack, url)
-        seen: dict[tuple[str, int], list[float]] = {}
-        for name, call in clients.items():
-            await cost(call, 50, 1)
+def take_turns(
+    url: str, names: Sequence[str], *, calls: int, rounds: int, at_once: Iterable[int]
+) -> Seen:
+    """Every client once per round, one after the other."""
+    seen: Seen = {}
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name, url)) for name in names}
         for _ in range(rounds):
-            for name, call in clients.items():
-                for at_once in (1, 64):
-                    seen.setdefault((name, at_once), []).append(await cost(call, calls, at_once))
-        medians = {which: statistics.median(values) for which, values in seen.items()}
-        for name in clients:
-            cells = []
-            for at_once in (1, 64):
-                mine, bare = medians[name, at_once], medians["bare httpx", at_once]
-                cells += [f"{mine:.0f}", f"{mine / bare:.2f}"]
-            table.add_row(name, *cells)
-        for transport in ("pyreqwest", "httpx2"):
-            few, many = (medians[f"hydra {transport}, {n} keys", 1] for n in (8, 1000))
-            table.add_row(f"{transport}: 1000 keys over 8 keys", f"{many / few:.2f}", "", "", "")
+            for width in at_once:
+                for name, worker in workers.items():
+                    seen.setdefault((name, width), []).append(worker.measure(calls, width))
+    return seen
+
+
+def whole_calls(
+    url: str, calls: int, rounds: int, *, rivals: bool, frameworks: bool
+) -> Iterable[Table]:
+    """Whole calls, one at a time and 64 at once."""
+    names = [*CALLS, *(RIVALS if rivals else ()), *(FRAMEWORKS if frameworks else ())]
+    seen = take_turns(url, names, calls=calls, rounds=rounds, at_once=_AT_ONCE)
+    cpu = _medians(seen, lambda cost: cost.cpu)
+    columns = [word for width in _AT_ONCE for word in (f"{width} at once", f"over {BARE}")]
+    table = _table("Whole call: CPU microseconds", "client", *columns)
+    for name in names:
+        cells = []
+        for width in _AT_ONCE:
+            cells += [_spread([cost.cpu for cost in seen[name, width]]),
+                      f"{cpu[name, width] / cpu[BARE, width]:.2f}"]  # fmt: skip
+        table.add_row(name, *cells)
+    yield table
+    yield _ratios(cpu, rivals=rivals, frameworks=frameworks)
+
+
+def _ratios(cpu: Mapping[tuple[str, int], float], *, rivals: bool, frameworks: bool) -> Table:
+    pairs = [
+        (f"hydra {transport}, 1000 keys", f"hydra {transport}, 8 keys")
+        for transport in ("pyreqwest", "httpx2")
+    ]
+    pairs += [(f"hydra {transport}, 8 keys", "openai SDK") for transport in ("pyreqwest", "httpx2")]
+    if rivals:
+        pairs.append((next(iter(RIVALS)), "hydra pyreqwest, 8 keys"))
+    if frameworks:
+        pairs.append(("HydraLLM.achat", "OpenAILike.achat"))
+        pairs.append(("ChatHydra.ainvoke", "ChatOpenAI.ainvoke"))
+    table = _table("Ratios of these medians", "of", "over", *(f"{w} at once" for w in _AT_ONCE))
+    for one, other in pairs:
+        cells = (f"{cpu[one, width] / cpu[other, width]:.2f}" for width in _AT_ONCE)
+        table.add_row(one, other, *cells)
+    return table
+
+
+def streams(url: str, calls: int, rounds: int) -> Table:
+    """Streams: CPU for each of their pieces, and the time to the first."""
+    names = [f"stream: {name}" for name in STREAMS]
+    seen = take_turns(url, names, calls=calls, rounds=rounds, at_once=_STREAMS_AT_ONCE)
+    cpu = _medians(seen, lambda cost: cost.cpu / PIECES)
+    first = _medians(seen, lambda cost: cost.first / 1000)
+    columns = [
+        word
+        for width in _STREAMS_AT_ONCE
+        for word in (f"{width} at once", "over openai SDK", "first, ms")
+    ]
+    table = _table(f"Streams of {PIECES} chunks: CPU microseconds per chunk", "client", *columns)
+    for name in names:
+        cells = []
+        for width in _STREAMS_AT_ONCE:
+            cells += [f"{cpu[name, width]:.1f}",
+                      f"{cpu[name, width] / cpu['stream: openai SDK', width]:.2f}",
+                      f"{first[name, width]:.1f}"]  # fmt: skip
+        table.add_row(name.removeprefix("stream: "), *cells)
+    return table
+
+
+def _medians(seen: Seen, of: Callable[[Cost], float]) -> dict[tuple[str, int], float]:
+    return {which: statistics.median(map(of, costs)) for which, costs in seen.items()}
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.0f}-{max(values):.0f})"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
     return table
 
 
 def main() -> None:
-    """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the tables, then the machine."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rivals", action="store_true", help="also LiteLLM's Router")
+    parser.add_argument("--frameworks", action="store_true", help="also LlamaIndex and LangChain")
+    parser.add_argument("--only", choices=("engine", "calls", "streams"), action="append")
     told = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    server_cpu = cores[-1] if len(cores) > 1 else None
-    with loopback(server_cpu) as url:
-        if server_cpu is not None:
-            with suppress(OSError):
-                os.sched_setaffinity(0, {cores[0]})
-        Console(width=110).print(asyncio.run(measure(url, told.calls, told.rounds)))
+    parts = told.only or ("engine", "calls", "streams")
+    console = Console(width=120)
+    client, server = split_cores()
+    packages = ["httpx", "httpx2", "pyreqwest", "openai"]
+    packages += ["litellm"] * told.rivals
+    packages += ["llama-index-core", "langchain-openai"] * told.frameworks
+    console.print(describe(*packages))
+    if "engine" in parts:
+        pin(client)
+        console.print(engine(told.calls, told.rounds))
+    with loopback(server) as url:
+        if "calls" in parts:
+            options = {"rivals": told.rivals, "frameworks": told.frameworks}
+            for table in whole_calls(url, told.calls, told.rounds, **options):
+                console.print(table)
+        if "streams" in parts:
+            console.print(streams(url, max(16, told.calls // 10), told.rounds))
 
 
 if __name__ == "__main__":
