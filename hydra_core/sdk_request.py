@@ -197,7 +197,7 @@ class Reception:
                 (provider.dialect,) if provider else _SPEAKERS.get(endpoint, _OPENAI_SPEAKERS)
             ),
             model=self._selector(fields, parts.path),
-            lane=dict(low).get(_LANE_HEADER),
+            lane=dict(low).get(_LANE_HEADER) or None,
             read_timeout=read_timeout,
         )
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _DONE: Final = b"[DONE]"
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete"})
 _FAILED_EVENTS: Final = frozenset({"error", "response.failed"})
+_MOMENT: Final = 0.05  # seconds; closing takes a hundredth of it
 # What opens a message and says nothing yet.
 _SILENT: Final = frozenset({"role", "content"})
 
@@ -205,9 +206,9 @@ class Flow:
             self._settle(self.record)
 
     def settle_later(self) -> None:
-        """`settle` from a finaliser, which may interrupt a thread that holds a lock.
+        """`settle` from a finaliser, which may have interrupted a thread within a lock.
 
-        A bare thread takes none before it runs, unlike `threading.Thread.start`.
+        So it is done on another thread; a bare one, because `Thread.start` takes a lock too.
         """
         if not self._settled:
             with contextlib.suppress(RuntimeError):  # the interpreter is ending
@@ -224,6 +225,7 @@ class SyncBody:
         self._flow = flow
         self._opened = opened
         self._broken = broken
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
         flow = self._flow
@@ -237,11 +239,28 @@ class SyncBody:
         self._opened.read(DRAIN)
 
     def close(self) -> None:
-        """Let go of the response and settle; the client calls it at every kind of end."""
+        """Let go of the response and settle. Idempotent.
+
+        An SDK's forgotten stream calls this when it is collected, wherever the collector
+        struck: perhaps within the gate's lock, or on the thread that serves the
+        connections. So it is done on a thread of its own, which takes a moment at most,
+        and no longer than that is waited for.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        done = _thread.allocate_lock()
+        done.acquire()
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending
+            _thread.start_new_thread(self._let_go, (done,))
+            done.acquire(timeout=_MOMENT)
+
+    def _let_go(self, done: _thread.LockType) -> None:
         try:
+            self._flow.settle()
             self._opened.close()
         finally:
-            self._flow.settle()
+            done.release()
 
     def __del__(self) -> None:
         self._flow.settle_later()
