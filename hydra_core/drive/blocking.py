@@ -105,7 +105,8 @@ class LoopThread:
     def _post(self, errand: _Errand[Any]) -> asyncio.AbstractEventLoop | None:
         # Under the lock, so that no errand can slip in behind the last round of the loop.
         with self._lock:
-            if self._stopped:
+            ended = self._finalizer is not None and not self._finalizer.alive
+            if self._stopped or ended:  # ended: the interpreter's exit came before
                 return None
             if self._loop is None:
                 self._loop = self._start()
