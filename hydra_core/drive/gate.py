@@ -201,7 +201,7 @@ class Gate:
 
         What they had booked stays booked, since the account is the same.
         """
-        self._lock = threading.RLock()
+        self.free()
         for journey in tuple(self._open):
             journey.abandon(self._manager, self.clock())
         self._open.clear()
@@ -214,6 +214,10 @@ class Gate:
     def let_go(self) -> None:
         """End `hold`."""
         self._lock.release()
+
+    def free(self) -> None:
+        """End `hold` in a forked child, where the lock may have been renewed already."""
+        self._lock = threading.RLock()
 
 
 def _ring(tickets: list[Ticket]) -> None:
@@ -239,11 +243,21 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     for gate in _held:
         gate.let_go()
+    _resume()
+
+
+def _after_fork_in_child() -> None:
+    for gate in _held:
+        gate.free()
+    _resume()
+
+
+def _resume() -> None:
     _held.clear()
     _forking.release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
     )
