@@ -1,12 +1,13 @@
 """Cancellation: thousands of calls cut off at random over real sockets; then all must be well.
 
-    python benchmarks/cancel.py [--calls 2000] [--transport pyreqwest|httpx2]
+    python benchmarks/cancel.py [--calls 2000] [--transport pyreqwest|httpx2] [--strict]
 
 Each call is cancelled at a random moment of its life: before it is sent, on the wire,
 while it waits for capacity, between two pieces of a stream. Afterwards nothing may be
 in flight in the ledger, a burst as wide as the pool must be served all at once, and
-the tokens still booked must not exceed what the provider counted and what was cut off
-on the wire. `--calls 10000` takes about a minute for each transport.
+every call that the provider charged must still be booked. With `--strict` the provider
+refuses whoever has too many calls at once: a transport that cannot stop a request
+whose caller left shows there. `--calls 10000` takes about a minute for each transport.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ _SLOTS = 8
 _WIDTH = _KEYS * _SLOTS
 _LATENCY = 0.02
 _AT_ONCE = 96
+_LONGEST = 0.3
 _SIZE = 60
 _COLUMNS = (
     "transport", "cut off", "ended first", "in flight after", "burst served", "burst ms",
-    "least ms", "violations", "ledger",
+    "least ms", "refused", "violations", "ledger",
 )  # fmt: skip
 
 
@@ -47,6 +49,7 @@ class Aftermath:
     in_flight: int
     served: int
     burst: float
+    refused: int
     violations: int
     missing: int
 
@@ -60,7 +63,8 @@ class Aftermath:
         ledger = "balances" if self.missing == 0 else f"{self.missing} calls not booked"
         return [
             str(self.cut), str(self.ended), str(self.in_flight), f"{self.served}/{_WIDTH}",
-            f"{self.burst * 1e3:.0f}", f"{_LATENCY * 1e3:.0f}", str(self.violations), ledger,
+            f"{self.burst * 1e3:.0f}", f"{_LATENCY * 1e3:.0f}", str(self.refused),
+            str(self.violations), ledger,
         ]  # fmt: skip
 
 
@@ -87,7 +91,7 @@ async def _storm(pool: Hydra, calls: int, rng: random.Random) -> tuple[int, int]
 
     await asyncio.gather(
         *(
-            one(rng.uniform(0.0, 3 * _LATENCY) * rng.random(), stream=rng.random() < 0.4)
+            one(rng.uniform(0.0, _LONGEST), stream=rng.random() < 0.4)
             for _ in range(calls)
         )
     )
@@ -119,6 +123,8 @@ def _missing(pool: Hydra, judge: Judge) -> int:
 
 async def _weather(judge: Judge, transport: str, calls: int, seed: int) -> Aftermath:
     config = judge.config(transport=transport, cache=False, max_wait=30.0)
+    for key in config["providers"][0]["keys"]:
+        key["limits"]["concurrency"] = _SLOTS
     async with Hydra(config) as pool:
         cut, ended = await _storm(pool, calls, random.Random(seed))
         left = sum(group.in_flight for group in pool.capacity())
@@ -126,12 +132,13 @@ async def _weather(judge: Judge, transport: str, calls: int, seed: int) -> After
         await _burst(pool)
         served, took = await _burst(pool)
         missing = _missing(pool, judge)
-    return Aftermath(cut, ended, left, served, took, len(judge.violations), missing)
+    refused = sum(record.status == 429 for record in judge.log)
+    return Aftermath(cut, ended, left, served, took, refused, len(judge.violations), missing)
 
 
-def run(transport: str, calls: int, seed: int) -> Aftermath:
-    """One storm over one transport."""
-    limits = FakeLimits(rpd=10_000_000, concurrency=None)
+def run(transport: str, calls: int, seed: int, *, strict: bool) -> Aftermath:
+    """One storm over one transport; a `strict` provider refuses more than its slots at once."""
+    limits = FakeLimits(rpd=10_000_000, concurrency=_SLOTS if strict else None)
     keys = tuple(FakeKey(f"bench-key-{number}", limits=limits) for number in range(_KEYS))
     with judged(Stage(keys, latency=_LATENCY, chunk_delay=0.001)) as judge:
         return asyncio.run(_weather(judge, transport, calls, seed))
@@ -144,16 +151,19 @@ def main() -> int:
     )
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--transport", choices=("pyreqwest", "httpx2"), action="append")
+    parser.add_argument(
+        "--strict", action="store_true", help="the provider enforces the slots, not Hydra alone"
+    )
     parser.add_argument("--seed", type=int, default=1)
     told = parser.parse_args()
-    pin(split_cores()[0])
     caption = describe("pyreqwest", "httpx2")
+    pin(split_cores()[0])
     table = Table(title=f"{told.calls} calls cut off at random", caption=caption)
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "transport" else "right")
     well = True
     for transport in told.transport or ("pyreqwest", "httpx2"):
-        aftermath = run(transport, told.calls, told.seed)
+        aftermath = run(transport, told.calls, told.seed, strict=told.strict)
         well = well and aftermath.well
         table.add_row(transport, *aftermath.cells())
     Console(width=130).print(table)

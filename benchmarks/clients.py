@@ -168,15 +168,22 @@ class Router:
         return ask
 
 
-async def _hydra_llm(url: str, stack: AsyncExitStack) -> Work:
-    from llama_index.core.llms import ChatMessage
+@dataclass(frozen=True, slots=True)
+class HydraLLM:
+    """Hydra behind LlamaIndex."""
 
-    from hydra_core import Hydra as Pool
-    from hydra_llamaindex import HydraLLM
+    transport: str
 
-    llm = HydraLLM(await stack.enter_async_context(Pool(config(url, 8))))
-    message = [ChatMessage(role="user", content=PROMPT)]
-    return lambda: _timed(llm.achat(message))
+    async def __call__(self, url: str, stack: AsyncExitStack) -> Work:
+        from llama_index.core.llms import ChatMessage
+
+        from hydra_core import Hydra as Pool
+        from hydra_llamaindex import HydraLLM as Model
+
+        pool = await stack.enter_async_context(Pool(config(url, 8, self.transport)))
+        llm = Model(pool)
+        message = [ChatMessage(role="user", content=PROMPT)]
+        return lambda: _timed(llm.achat(message))
 
 
 async def _openai_like(url: str, stack: AsyncExitStack) -> Work:  # noqa: ARG001
@@ -188,12 +195,19 @@ async def _openai_like(url: str, stack: AsyncExitStack) -> Work:  # noqa: ARG001
     return lambda: _timed(llm.achat(message))
 
 
-async def _chat_hydra(url: str, stack: AsyncExitStack) -> Work:
-    from hydra_core import Hydra as Pool
-    from hydra_langchain import ChatHydra
+@dataclass(frozen=True, slots=True)
+class ChatHydra:
+    """Hydra behind LangChain."""
 
-    chat = ChatHydra(config=await stack.enter_async_context(Pool(config(url, 8))))
-    return lambda: _timed(chat.ainvoke(PROMPT))
+    transport: str
+
+    async def __call__(self, url: str, stack: AsyncExitStack) -> Work:
+        from hydra_core import Hydra as Pool
+        from hydra_langchain import ChatHydra as Model
+
+        pool = await stack.enter_async_context(Pool(config(url, 8, self.transport)))
+        chat = Model(config=pool)
+        return lambda: _timed(chat.ainvoke(PROMPT))
 
 
 async def _chat_openai(url: str, stack: AsyncExitStack) -> Work:  # noqa: ARG001
@@ -223,9 +237,11 @@ CALLS: Final[Mapping[str, Builder]] = {
 RIVALS: Final[Mapping[str, Builder]] = {"litellm Router, 8 keys": Router(8)}
 FRAMEWORKS: Final[Mapping[str, Builder]] = {
     "OpenAILike.achat": _openai_like,
-    "HydraLLM.achat": _hydra_llm,
+    "HydraLLM.achat, pyreqwest": HydraLLM("pyreqwest"),
+    "HydraLLM.achat, httpx2": HydraLLM("httpx2"),
     "ChatOpenAI.ainvoke": _chat_openai,
-    "ChatHydra.ainvoke": _chat_hydra,
+    "ChatHydra.ainvoke, pyreqwest": ChatHydra("pyreqwest"),
+    "ChatHydra.ainvoke, httpx2": ChatHydra("httpx2"),
 }
 STREAMS: Final[Mapping[str, Builder]] = {
     f"{BARE}, lines": Bare("httpx", stream=True),

@@ -142,10 +142,12 @@ def contest(
     terms: Terms,
     *,
     midway: tuple[float, Callable[[Judge], None]] | None = None,
+    line_up: Callable[[], object] | None = None,
 ) -> Result:
     """Let `name` serve the batch.
 
-    `midway` is what happens to the provider how many seconds after the begin. Raises
+    `midway` is what happens to the provider how many seconds after the begin;
+    `line_up` is called when the contender is ready, and may wait for others. Raises
     EOFError when the contender's process died; its own words are on stderr.
     """
     context = multiprocessing.get_context("spawn")
@@ -156,6 +158,8 @@ def contest(
     there.close()
     try:
         here.recv()
+        if line_up is not None:
+            line_up()
         judge.reset()
         here.send(None)
         if midway is not None:

@@ -2,12 +2,13 @@
 
     python benchmarks/failover.py [--fault NAME] [--requests 300] [--rivals]
 
-Requests arrive one by one at a steady rate; in the middle of it the first key begins
-to fail. A call is affected when the provider's log shows a try of it that went wrong.
-Its latency runs from its first arrival at the provider to the end of its last try,
-and `added` is that over the median of the unaffected calls of the same run. Beside
-Hydra, on its defaults but for the time limits that all share, runs a list walked from
-its start each time, as frameworks' fallbacks do.
+Requests arrive one by one at a steady rate; in the middle of it the key that was used
+last begins to fail. A call is affected when the provider's log shows a try of it that
+went wrong. Its latency runs from its first arrival at the provider to the end of its
+last try, and `added` is that over the median of the unaffected calls of the same run;
+`allowed` is one more round trip, or the time limit for what is silent, plus 5 ms.
+Beside Hydra, on its defaults but for the time limits that all share, runs a list
+walked from its start each time, as frameworks' fallbacks do.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Fault:
     named: Mapping[str, Any] = field(default_factory=dict)
 
     def strike(self, judge: Judge) -> None:
-        """Let the first key fail from now on."""
-        judge.fail(self.name, key=0, **self.named)
+        """Let the key that was used last fail from now on."""
+        judge.fail(self.name, key=judge.log[-1].key, **self.named)
 
 
 FAULTS: Mapping[str, Fault] = {
@@ -81,7 +82,8 @@ class Affected:
         tries: defaultdict[str, list[CallRecord]] = defaultdict(list)
         for record in log:
             tries[record.body_hash].append(record)
-        touched, untouched = [], []
+        touched: list[float] = []
+        untouched: list[float] = []
         for of_one in tries.values():
             took = max(record.at + record.latency for record in of_one) - of_one[0].at
             wrong = any(record.fault is not None for record in of_one)
@@ -105,7 +107,7 @@ def run(fault: Fault, who: str, requests: int) -> list[str]:
     """One contender's cells, from `answered` on."""
     keys = tuple(FakeKey(f"bench-key-{number}") for number in range(_KEYS))
     stage = Stage(keys, latency=_LATENCY)
-    limits = {"attempt_timeout": _TIMEOUT, "first_token_timeout": _TIMEOUT}
+    limits: dict[str, Any] = {"attempt_timeout": _TIMEOUT, "first_token_timeout": _TIMEOUT}
     with judged(stage) as judge:
         target = Target(
             judge.base_url,

@@ -1,7 +1,7 @@
 """Goodput under limits: one batch of mixed requests over keys that cannot take it at once.
 
     python benchmarks/goodput.py [--pool NAME] [--window sliding|bucket] [--scale 0.05]
-                                 [--rivals] [--alone] [--all]
+                                 [--rivals] [--together] [--alone] [--all]
 
 The judge is the fake provider, in a process of its own: its log says what was
 refused, which key was used while it had said wait, and whether any limit was
@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from threading import Barrier
 from typing import TYPE_CHECKING
 
 from bound import bound, served_today
@@ -31,7 +34,7 @@ from rich.table import Table
 from hydra_core.wire import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 # Whose words the provider speaks: headers that state the limits, or nothing but a wait.
 _VENDORS: dict[str, VendorName] = {f"{UNTOLD}, headers": "groq", UNTOLD: "plain"}
@@ -66,8 +69,8 @@ class Case:
         return served_today(self.pool.accounts, len(self.sizes)) < len(self.sizes)
 
 
-def run(case: Case, who: str) -> list[str]:
-    """One contender's cells, from `served` on."""
+def run(case: Case, who: str, line_up: Callable[[], object] | None = None) -> list[str]:
+    """One contender's cells, from `served` on; `line_up` waits until the others are ready."""
     stage = case.stage(who)
     with judged(stage) as judge:
         config = judge.config(tell=who == HYDRA, **patience(case.scale))
@@ -82,7 +85,7 @@ def run(case: Case, who: str) -> list[str]:
         )
         resends = 2 if case.daily else Terms().resends
         terms = Terms(at_once=case.at_once, scale=case.scale, resends=resends)
-        result = contest(judge, who, target, case.sizes, terms)
+        result = contest(judge, who, target, case.sizes, terms, line_up=line_up)
         return _cells(case, result, judge)
 
 
@@ -130,6 +133,19 @@ def _contenders(case: Case, *, alone: bool, rivals: bool) -> Iterator[str]:
         yield from _ROUTERS
 
 
+def _compete(
+    case: Case, contenders: Sequence[str], *, together: bool
+) -> Iterator[tuple[str, list[str]]]:
+    """Each contender's cells; `together`: at the same time, save who would crowd the others out."""
+    patient = [who for who in contenders if who != _NAIVE]
+    width = len(patient) if together else 1
+    one = partial(run, case, line_up=Barrier(width).wait)
+    with ThreadPoolExecutor(max_workers=width) as threads:
+        yield from zip(patient, threads.map(one, patient), strict=True)
+    for who in set(contenders) - set(patient):
+        yield who, run(case, who)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -145,6 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alone", action="store_true", help="Hydra only, told its limits")
     parser.add_argument("--all", action="store_true", help="every pool under both windows")
     parser.add_argument("--rivals", action="store_true", help="also LiteLLM's Router")
+    parser.add_argument(
+        "--together", action="store_true", help="contenders at once; for --scale 1, not for less"
+    )
     return parser
 
 
@@ -171,8 +190,8 @@ def main() -> None:
             least = bound(case.pool.accounts, case.sizes, case.window)
             rest = [""] * (len(_COLUMNS) - 6)
             table.add_row(name, case.window, "lower bound", *rest, f"{least:.1f}", "1", "")
-        for who in _contenders(case, alone=told.alone, rivals=told.rivals):
-            cells = run(case, who)
+        contenders = tuple(_contenders(case, alone=told.alone, rivals=told.rivals))
+        for who, cells in _compete(case, contenders, together=told.together):
             print(name, case.window, who, *cells, sep=" | ", file=sys.stderr, flush=True)
             table.add_row(name, case.window, who, *cells)
     Console(width=170).print(table)

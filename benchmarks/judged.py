@@ -62,7 +62,7 @@ class Judge:
         self._line.send((what, args, named))
         return self._line.recv()
 
-    def config(self, *, tell: bool = True, **overrides: object) -> dict[str, Any]:
+    def config(self, *, tell: bool = True, **overrides: Any) -> dict[str, Any]:
         """A configuration for Hydra; without `tell` it names neither limits nor accounts."""
         config: dict[str, Any] = self._ask(
             "config", tell_limits=tell, tell_accounts=tell, **overrides

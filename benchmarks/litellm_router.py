@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LITELLM_LOG", "ERROR")
 
-import litellm
 from contenders import Ending, Target
 from judged import ANSWER_TOKENS, prompt_of
+from litellm.router import Router
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +80,7 @@ class LiteLLMRouter:
         arguments = dict(ARGUMENTS[purpose])
         if purpose == "faults":
             arguments["timeout"] = target.timeout
-        self._router = litellm.Router(model_list=list(models), **arguments)
+        self._router = Router(model_list=list(models), **arguments)
 
     async def warm(self) -> None:
         """Build the client of every key by one call each."""
@@ -94,7 +94,7 @@ class LiteLLMRouter:
     async def ask(self, size: int, *, stream: bool = False) -> Ending:
         """Whatever it raises has surfaced."""
         try:
-            reply = await self._router.acompletion(
+            reply: Any = await self._router.acompletion(
                 model=_GROUP,
                 messages=[{"role": "user", "content": prompt_of(size)}],
                 max_tokens=ANSWER_TOKENS,

@@ -92,8 +92,9 @@ def _ratios(cpu: Mapping[tuple[str, int], float], *, rivals: bool, frameworks: b
     if rivals:
         pairs.append((next(iter(RIVALS)), "hydra pyreqwest, 8 keys"))
     if frameworks:
-        pairs.append(("HydraLLM.achat", "OpenAILike.achat"))
-        pairs.append(("ChatHydra.ainvoke", "ChatOpenAI.ainvoke"))
+        for transport in ("pyreqwest", "httpx2"):
+            pairs.append((f"HydraLLM.achat, {transport}", "OpenAILike.achat"))
+            pairs.append((f"ChatHydra.ainvoke, {transport}", "ChatOpenAI.ainvoke"))
     table = _table("Ratios of these medians", "of", "over", *(f"{w} at once" for w in _AT_ONCE))
     for one, other in pairs:
         cells = (f"{cpu[one, width] / cpu[other, width]:.2f}" for width in _AT_ONCE)

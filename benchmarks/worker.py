@@ -40,7 +40,8 @@ async def measure(work: Work, calls: int, at_once: int) -> Cost:
 
     async def carry() -> None:
         for _ in left:
-            firsts.append(await work())
+            first = await work()
+            firsts.append(first)
 
     gc.collect()
     begun = time.process_time()
