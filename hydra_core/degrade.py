@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from hydra_core.store.response_cache import ResponseCache
 
 _WAIT = {
-    "en": "No key can answer now. This request could start in about {eta}. Nothing was lost: ask again then.",
+    "en": "No key can answer now. This request could start in about {eta}. Nothing was lost: "
+    "ask again then.",
     "es": "Ninguna llave puede responder ahora. Esta petición podría empezar en unos {eta}. "
     "No se ha perdido nada: vuelve a preguntar entonces.",
 }
 _NO_ETA = {
-    "en": "No key can answer, and waiting will not help: {why}. See health() for the state of every key.",
-    "es": "Ninguna llave puede responder y esperar no ayudará: {why}. Véase health() para el estado "
-    "de cada llave.",
+    "en": "No key can answer, and waiting will not help: {why}. See health() for the state of "
+    "every key.",
+    "es": "Ninguna llave puede responder y esperar no ayudará: {why}. Véase health() para el "
+    "estado de cada llave.",
 }
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 _KEPT = ("provider", "model", "key", "finish_reason")
