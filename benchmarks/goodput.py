@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # Whose words the provider speaks: headers that state the limits, or nothing but a wait.
 _VENDORS: dict[str, VendorName] = {f"{UNTOLD}, headers": "groq", UNTOLD: "plain"}
 _NAIVE = "round-robin"
+_LINE_UP = 300.0
 _OURS = (HYDRA, f"{UNTOLD}, headers", UNTOLD)
 _ROUTERS = ("router, defaults", "router, tuned", "router, usage-v2")
 _COLUMNS = (
@@ -139,7 +140,7 @@ def _compete(
     """Each contender's cells; `together`: at the same time, save who would crowd the others out."""
     patient = [who for who in contenders if who != _NAIVE]
     width = len(patient) if together else 1
-    one = partial(run, case, line_up=Barrier(width).wait)
+    one = partial(run, case, line_up=Barrier(width, timeout=_LINE_UP).wait)
     with ThreadPoolExecutor(max_workers=width) as threads:
         yield from zip(patient, threads.map(one, patient), strict=True)
     for who in set(contenders) - set(patient):
