@@ -83,7 +83,7 @@ class HydraLLM(ToolCalling):
     on_exhausted: Literal["answer", "raise"] | None = Field(
         default=None, description="With no capacity: answer honestly, or raise PoolExhausted."
     )
-    priority: int = Field(default=0, description="Place among waiting calls; lower goes first.")
+    priority: int = Field(default=0, description="Place among waiting calls; higher goes first.")
     api_key: str | None = Field(default=PLACEHOLDER_KEY, exclude=True, repr=False)
     context_window: int = Field(
         default=0, ge=0, description="Tokens; 0 means the smallest window of the pool."
