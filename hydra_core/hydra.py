@@ -54,8 +54,8 @@ class Hydra:
         from hydra_core.assemble import assemble
         from hydra_core.degrade import Ladder
         from hydra_core.drive.drivers import Drivers
-        from hydra_core.drive.exchange import StreamPatience
         from hydra_core.drive.gate import Gate
+        from hydra_core.drive.stream_record import StreamPatience
         from hydra_core.stats import Tally
 
         settings = load(config)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.streams import EventReader
-from hydra_core.drive.exchange import StreamPatience, StreamRecord
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.drive.redaction import redact_bytes
+from hydra_core.drive.stream_record import StreamPatience, StreamRecord
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
 from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.routing import Route

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hydra_core.dialects.base import StreamReader
     from hydra_core.dialects.sse import ServerEvent
-    from hydra_core.drive.exchange import StreamRecord
+    from hydra_core.drive.stream_record import StreamRecord
     from hydra_core.drive.transport import AsyncOpenStream, OpenStream
     from hydra_core.messages import Usage
     from hydra_core.sdk_reply import RawHeaders

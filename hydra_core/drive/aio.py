@@ -14,8 +14,9 @@ from hydra_core.wire import Answer, Failed, Replied
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from hydra_core.drive.exchange import Exchange, StreamPatience, StreamRecord
+    from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
+    from hydra_core.drive.stream_record import StreamPatience, StreamRecord
     from hydra_core.drive.transport import AsyncOpenStream, AsyncTransport
     from hydra_core.engine.dispatch import Dispatch
     from hydra_core.messages import Chunk
@@ -48,7 +49,11 @@ class AsyncDriver:
     async def _send(self, journey: Dispatch, send: Send) -> Answer:
         deployment = send.lease.deployment
         wire, secret = self._exchange.write(journey.request, deployment)
-        outcome = await self._transport.send(wire, secret, timeout=send.timeout)
+        outcome: Replied | Failed
+        try:
+            outcome = await self._transport.send(wire, secret, timeout=send.timeout)
+        except Exception as error:
+            outcome = self._exchange.raised(error)
         return self._exchange.read(outcome, deployment)
 
     async def stream(
@@ -72,12 +77,15 @@ class AsyncDriver:
                         record, body = opened
                         async with aclosing(body):
                             while record.answer is None:
-                                piece = await body.read(record.seconds_left(self._gate.clock()))
+                                seconds = record.seconds_left(self._gate.clock())
+                                piece = await self._read(body, seconds)
                                 for chunk in record.feed(piece, self._gate.clock()):
                                     yield chunk
                             if record.answer.verdict.fault is None:
                                 # Read the body's end, so that the connection can be kept.
                                 await body.read(DRAIN)
+                        # The frame of a StreamBroken may be printed: it must not show raw bytes.
+                        piece = None
                         self._gate.report(journey, record.answer)
                         record.raise_if_broken(journey)
                         record = None
@@ -99,7 +107,11 @@ class AsyncDriver:
         begun = self._gate.clock()
         wire, secret = self._exchange.write(journey.request, deployment, stream=True)
         timeout = min(send.timeout, patience.first_token)
-        opened = await self._transport.open(wire, secret, timeout=timeout)
+        opened: AsyncOpenStream | Failed
+        try:
+            opened = await self._transport.open(wire, secret, timeout=timeout)
+        except Exception as error:
+            opened = self._exchange.raised(error)
         if isinstance(opened, Failed):
             return self._exchange.failed(opened)
         if opened.status // 100 == 2:
@@ -109,6 +121,12 @@ class AsyncDriver:
         async with aclosing(opened):
             body = await read_all(opened, send.timeout)
         return self._exchange.read(body, deployment)
+
+    async def _read(self, body: AsyncOpenStream, seconds: float) -> bytes | Failed | None:
+        try:
+            return await body.read(seconds)
+        except Exception as error:
+            return self._exchange.raised(error)
 
     async def aclose(self) -> None:
         """Close the connections of this loop."""

@@ -18,8 +18,9 @@ from hydra_core.wire import Answer, Failed, Replied
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from hydra_core.drive.exchange import Exchange, StreamPatience, StreamRecord
+    from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
+    from hydra_core.drive.stream_record import StreamPatience, StreamRecord
     from hydra_core.drive.transport import OpenStream, Transport
     from hydra_core.engine.dispatch import Dispatch
     from hydra_core.messages import Chunk
@@ -52,7 +53,11 @@ class SyncDriver:
     def _send(self, journey: Dispatch, send: Send) -> Answer:
         deployment = send.lease.deployment
         wire, secret = self._exchange.write(journey.request, deployment)
-        outcome = self._transport.send(wire, secret, timeout=send.timeout)
+        outcome: Replied | Failed
+        try:
+            outcome = self._transport.send(wire, secret, timeout=send.timeout)
+        except Exception as error:
+            outcome = self._exchange.raised(error)
         return self._exchange.read(outcome, deployment)
 
     def stream(
@@ -76,11 +81,14 @@ class SyncDriver:
                         record, body = opened
                         with closing(body):
                             while record.answer is None:
-                                piece = body.read(record.seconds_left(self._gate.clock()))
+                                seconds = record.seconds_left(self._gate.clock())
+                                piece = self._read(body, seconds)
                                 yield from record.feed(piece, self._gate.clock())
                             if record.answer.verdict.fault is None:
                                 # Read the body's end, so that the connection can be kept.
                                 body.read(DRAIN)
+                        # The frame of a StreamBroken may be printed: it must not show raw bytes.
+                        piece = None
                         self._gate.report(journey, record.answer)
                         record.raise_if_broken(journey)
                         record = None
@@ -102,7 +110,11 @@ class SyncDriver:
         begun = self._gate.clock()
         wire, secret = self._exchange.write(journey.request, deployment, stream=True)
         timeout = min(send.timeout, patience.first_token)
-        opened = self._transport.open(wire, secret, timeout=timeout)
+        opened: OpenStream | Failed
+        try:
+            opened = self._transport.open(wire, secret, timeout=timeout)
+        except Exception as error:
+            opened = self._exchange.raised(error)
         if isinstance(opened, Failed):
             return self._exchange.failed(opened)
         if opened.status // 100 == 2:
@@ -112,6 +124,12 @@ class SyncDriver:
         with closing(opened):
             body = read_all(opened, send.timeout)
         return self._exchange.read(body, deployment)
+
+    def _read(self, body: OpenStream, seconds: float) -> bytes | Failed | None:
+        try:
+            return body.read(seconds)
+        except Exception as error:
+            return self._exchange.raised(error)
 
     def close(self) -> None:
         """Close the connections."""

@@ -168,3 +168,10 @@ def test_a_deadline_ends_a_stream_that_drips(caller, pool, serve):
     assert TEXT.startswith(caught.value.partial)
     fake.wait_idle()
     assert fake.log[0].finished is False
+
+
+def test_a_deadline_ends_a_stream_that_never_pauses(caller, pool, serve, raw):
+    """Tokens that come without a pause do not outrun the deadline."""
+    server = raw(lambda _: itertools.chain([SSE], itertools.repeat(delta(content="more "))))
+    with pytest.raises(StreamBroken, match="timeout"):
+        caller.stream(pool(serve(), providers=[server.provider()]), ASKED, deadline=0.3)
