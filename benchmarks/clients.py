@@ -100,6 +100,23 @@ class Bare:
         return read if self.stream else ask
 
 
+async def _pyreqwest(url: str, stack: AsyncExitStack) -> Work:
+    import orjson
+    from pyreqwest.client import ClientBuilder
+
+    client = await stack.enter_async_context(ClientBuilder().build())
+    where, body = f"{url}/chat/completions", orjson.dumps(_BODY)
+    headers = {**_HEADERS, "content-type": "application/json"}
+
+    async def ask() -> float:
+        begun = time.perf_counter()
+        response = await client.post(where).headers(headers).body_bytes(body).build().send()
+        orjson.loads((await response.bytes()).to_bytes())
+        return time.perf_counter() - begun
+
+    return ask
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAI:
     """OpenAI's own SDK."""
@@ -227,6 +244,7 @@ BARE: Final = "bare httpx"
 CALLS: Final[Mapping[str, Builder]] = {
     BARE: Bare("httpx"),
     "bare httpx2": Bare("httpx2"),
+    "bare pyreqwest": _pyreqwest,
     **{
         f"hydra {transport}, {keys} keys": Hydra(keys, transport)
         for transport in ("pyreqwest", "httpx2")
