@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from hydra_core.config import HydraConfig, load
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
 from hydra_core.engine.fallback import FallbackDispatch
-from hydra_core.errors import HydraClosed, PoolExhausted
+from hydra_core.errors import HydraClosed, PoolExhausted, StreamBroken
 from hydra_core.messages import ChatRequest, Chunk, Message, Reply
 from hydra_core.request import chat_request
 
@@ -200,13 +201,15 @@ class Hydra:
         """
         request = self._request(messages, locals(), extra)
         journey = self._journey(request, falling_back=not self._raises(on_exhausted))
-        for chunk in self._drivers.for_threads().stream(journey, self._stream_patience):
-            if isinstance(chunk, Chunk):
-                yield chunk
-            elif isinstance(chunk, Reply):
-                yield _last_chunk(self._delivered(request, chunk))
-            else:
-                yield _as_chunk(self._instead(request, chunk, on_exhausted))
+        chunks = self._drivers.for_threads().stream(journey, self._stream_patience)
+        with closing(chunks), self._counting_breaks():
+            for chunk in chunks:
+                if isinstance(chunk, Chunk):
+                    yield chunk
+                elif isinstance(chunk, Reply):
+                    yield _last_chunk(self._delivered(request, chunk))
+                else:
+                    yield _as_chunk(self._instead(request, chunk, on_exhausted))
 
     async def astream(
         self,
@@ -227,20 +230,19 @@ class Hydra:
         **extra: Any,
     ) -> AsyncIterator[Chunk]:
         """`stream` for event loops. Leaving the loop early closes the connection."""
-        from contextlib import aclosing
-
         request = self._request(messages, locals(), extra)
         journey = self._journey(request, falling_back=not self._raises(on_exhausted))
         chunks = self._drivers.for_this_loop().stream(journey, self._stream_patience)
         async with aclosing(chunks):
-            async for chunk in chunks:
-                if isinstance(chunk, Chunk):
-                    yield chunk
-                elif isinstance(chunk, Reply):
-                    yield _last_chunk(self._delivered(request, chunk))
-                else:
-                    reply = await asyncio.to_thread(self._instead, request, chunk, on_exhausted)
-                    yield _as_chunk(reply)
+            with self._counting_breaks():
+                async for chunk in chunks:
+                    if isinstance(chunk, Chunk):
+                        yield chunk
+                    elif isinstance(chunk, Reply):
+                        yield _last_chunk(self._delivered(request, chunk))
+                    else:
+                        reply = await asyncio.to_thread(self._instead, request, chunk, on_exhausted)
+                        yield _as_chunk(reply)
 
     def swarm(
         self,
@@ -525,6 +527,14 @@ class Hydra:
 
     def _raises(self, on_exhausted: OnExhausted | None) -> bool:
         return (on_exhausted or self._config.on_exhausted) == "raise"
+
+    @contextmanager
+    def _counting_breaks(self) -> Iterator[None]:
+        try:
+            yield
+        except StreamBroken as broken:
+            self._tally.gave_up(broken)
+            raise
 
     def _delivered(self, request: ChatRequest, reply: Reply) -> Reply:
         self._tally.replied(reply)
