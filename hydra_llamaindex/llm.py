@@ -141,9 +141,7 @@ class HydraLLM(ToolCalling):
                 for group in groups
                 if group.context_window and self.provider in (None, group.provider)
             ]
-            if not known:
-                return DEFAULT_CONTEXT_WINDOW
-            self._pool_window = min(known)
+            self._pool_window = min(known, default=DEFAULT_CONTEXT_WINDOW)
         return self._pool_window
 
     def _options(self, per_call: Mapping[str, Any]) -> dict[str, Any]:

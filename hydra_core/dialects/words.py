@@ -127,6 +127,9 @@ def _quota_words(quotas: tuple[tuple[str, str], ...], amounts: LimitWords) -> Li
 
 
 def _kind(error: ProviderError) -> LimitKind | None:
+    # `requests` is also the code of a limit on simultaneous ones, which passes in a moment.
+    if _pattern(_KIND_WORDS[0][1]).search(error.words):
+        return "concurrency"
     for code, kind in _KIND_CODES.items():
         if code in error.codes:
             return kind

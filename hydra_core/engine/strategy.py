@@ -48,11 +48,12 @@ def _score(deployment: Deployment, tokens: float, pressure: float, now: float) -
 
 
 def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-    """The learned score times the headroom left after the request.
+    """The learned score times the headroom left after the request, shared among its calls.
 
-    A good key is preferred, and no key is drained while another idles.
+    A good key is preferred, and no key is drained, or crowded where no limit is known,
+    while another idles.
     """
-    return deployment.score.value(now) * (pressure - 1.0)
+    return deployment.score.value(now) * (pressure - 1.0) / (1.0 + deployment.in_flight)
 
 
 STRATEGIES: Final[dict[str, Rank]] = {

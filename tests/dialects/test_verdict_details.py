@@ -158,3 +158,10 @@ def test_failures_that_another_client_met(status, body, fault, now):
     """An SDK's exception is classified by its body, with or without envelope and status."""
     dialect = get_dialect("openai", "openai")
     assert dialect.verdict_of(status, {}, body, now=now).fault is fault
+
+
+def test_a_limit_on_simultaneous_requests_is_known_by_its_words():
+    """The code `requests` does not make a concurrency limit one of requests a minute."""
+    body = b'{"error":{"message":"Too many concurrent requests for m","type":"requests"}}'
+    verdict = get_dialect("openai", "openai").verdict_of(429, {}, body, now=0.0)
+    assert (verdict.fault, verdict.kind) == (Fault.RATE_LIMIT_MINUTE, "concurrency")
