@@ -173,8 +173,7 @@ class Reception:
                 f"{parts.hostname} is no address of this pool, so no key is sent there; use "
                 f"base_url={BASE_URL!r} or a configured provider's own",
             )
-        base = urlsplit(provider.base_url).path if provider else "/v1"
-        endpoint = parts.path.removeprefix(base).strip("/")
+        endpoint = _endpoint(parts.path, provider)
         if method == "GET" and re.fullmatch(r"models(/.+)?", endpoint):
             return self._models(provider, unquote(endpoint.partition("/")[2]))
         fields = _json_object(body) if method == "POST" else None
@@ -238,6 +237,14 @@ class Reception:
             if entry["id"] == wanted:
                 return SdkReply.json(200, entry)
         return refused(404, "model_not_found", "this model is not configured; GET models lists all")
+
+
+def _endpoint(path: str, provider: ResolvedProvider | None) -> str:
+    """The path below the base URL. Some SDKs put more than `/v1` before it: `/openai/v1`."""
+    if provider is not None:
+        return path.removeprefix(urlsplit(provider.base_url).path).strip("/")
+    before, mark, after = path.partition("/v1/")
+    return (after if mark else before).strip("/")
 
 
 def _kept(headers: Iterable[tuple[str, str]], *, at_hydra: bool) -> Iterable[tuple[str, str]]:

@@ -186,6 +186,13 @@ def test_the_reported_usage_is_what_is_booked(recorder, pool, library):
     assert hydra.stats()["tokens"] == 5
 
 
+@pytest.mark.parametrize("base", ["http://hydra/v1", "http://hydra/openai/v1", "http://hydra"])
+def test_what_an_sdk_puts_before_the_endpoint_does_not_matter(recorder, client, base):
+    """SDKs differ in how much of the path they bring along; the provider's own is used."""
+    assert post(client, base=base).status_code == 200
+    assert recorder.last[0] == "/v1/chat/completions"
+
+
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 def test_responses_are_streamed(recorder, pool, library):
     """The newer API streams over a failing key; its usage is found in its last event."""
