@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # A choice looks at this many ready deployments, those used longest ago. Power of two
 # choices already comes close to looking at all; eight make small pools exact.
 _SAMPLE: Final = 8
-# Looking for the next start is rarer and worth a longer look.
+# Who waits for no moment stands in no order: among those a longer look is worth while.
 _LONG_LOOK: Final = 48
 NOBODY: Final[frozenset[QuotaGroup]] = frozenset()
 
@@ -148,44 +148,26 @@ class Chooser:
     ) -> tuple[float, QuotaGroup | None]:
         """When, and in which group outside of `claimed`, such a request could start next.
 
-        Asked after `choose` found nobody, so whoever matters is resting. A group whose
-        slots are all taken is expected back after half a usual call.
+        A start that is not later than `now` means that it may be chosen: whoever rested
+        only for larger requests of its size class is ready again.
         """
         soonest, where = NEVER, None
         for tier in route.tiers:
-            resting = islice(self._roster(tier, size).resting(), _SAMPLE)
-            soonest, where = min(
-                (soonest, where),
-                self._first(resting, size, avoid, now, claimed),
-                key=lambda found: found[0],
-            )
-        if where is not None:
-            return soonest, where
-        # Those that wait for a call to end, not for a moment, stand in no heap.
-        return self._first(
-            islice(route.deployments, _LONG_LOOK), size, avoid, now, claimed
-        )
-
-    @staticmethod
-    def _first(
-        deployments: Iterable[Deployment],
-        size: Size,
-        avoid: Avoid,
-        now: float,
-        claimed: Collection[QuotaGroup],
-    ) -> tuple[float, QuotaGroup | None]:
-        soonest, where = NEVER, None
-        for deployment in deployments:
-            group = deployment.group
-            if group in claimed or avoids(avoid, deployment):
-                continue
-            start = max(now, deployment.hard_until, deployment.soft_until)
-            start = group.earliest(need_of(deployment, size), start)
-            if group.full:
-                start += (deployment.score.latency or 1.0) / 2
-            if start < soonest:
-                soonest, where = start, group
-        return soonest, where
+            roster = self._roster(tier, size)
+            for deployments, most in (
+                (roster.resting(), _SAMPLE),
+                (roster.held, _LONG_LOOK),
+                (roster.ready, _SAMPLE),
+            ):
+                able = (d for d in deployments if _in_question(d, avoid, claimed))
+                for deployment in islice(able, most):
+                    start = _expected(deployment, size, now)
+                    if start < soonest:
+                        soonest, where = start, deployment
+            if where is not None and soonest <= now:
+                roster.stir(where)
+                break
+        return soonest, None if where is None else where.group
 
 
 def need_of(deployment: Deployment, size: Size) -> float:
@@ -204,6 +186,28 @@ def avoids(avoid: Avoid, deployment: Deployment) -> bool:
     return bool(avoid) and (
         deployment in avoid or deployment.model in avoid or deployment.group in avoid
     )
+
+
+def _in_question(deployment: Deployment, avoid: Avoid, claimed: Collection[QuotaGroup]) -> bool:
+    """It may serve this request at some time."""
+    return not (
+        deployment.hard_until == NEVER
+        or deployment.group in claimed
+        or avoids(avoid, deployment)
+    )
+
+
+def _expected(deployment: Deployment, size: Size, now: float) -> float:
+    """When it could start, those included that wait for a call to end.
+
+    Such a call is expected to end after half a usual latency. A quota is asked about
+    `now` alone: what fits at some moment still fits when a later rest ends.
+    """
+    rested = max(now, deployment.hard_until, deployment.soft_until)
+    group, breaker = deployment.group, deployment.model.breaker
+    if group.full or (breaker.open_until and breaker.probing):
+        rested = max(rested, now + (deployment.score.latency or 1.0) / 2)
+    return max(rested, group.earliest(need_of(deployment, size), now))
 
 
 def _unhindered(deployment: Deployment, now: float) -> bool:

@@ -2,8 +2,9 @@
 
 A roster serves the requests of one size class on one tier of deployments. Ready
 ones stand in the order of last use; resting ones in a heap by the moment they may
-start again. A deployment found unable to start is moved to the heap once per rest,
-so the cost of a choice does not grow with the number of keys.
+start again; held ones wait for no moment but for a change (a call to end, a key to be
+mended). A deployment found unable to start is moved once per rest, so the cost of a
+choice does not grow with the number of keys.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ _SPARE: Final = 64
 class Roster:
     """Deployments by readiness. `now` is monotonic seconds."""
 
-    __slots__ = ("_heap", "_sequence", "ready", "until")
+    __slots__ = ("_heap", "_sequence", "held", "ready", "until")
 
     def __init__(self, deployments: Iterable[Deployment]) -> None:
         self.ready: OrderedDict[Deployment, None] = OrderedDict.fromkeys(deployments)
+        self.held: dict[Deployment, None] = {}
         self.until: dict[Deployment, float] = {}
         self._heap: list[tuple[float, int, Deployment]] = []
         self._sequence = 0
@@ -47,6 +49,7 @@ class Roster:
         self.ready.pop(deployment, None)
         self.until[deployment] = at
         if at == NEVER:
+            self.held[deployment] = None
             return
         if len(self._heap) > 4 * len(self.until) + _SPARE:
             self._compact()
@@ -56,6 +59,7 @@ class Roster:
     def stir(self, deployment: Deployment) -> None:
         """Something about it changed: it counts as ready until looked at."""
         if self.until.pop(deployment, None) is not None:
+            self.held.pop(deployment, None)
             self.ready[deployment] = None
 
     def resting(self) -> Iterator[Deployment]:
