@@ -204,13 +204,16 @@ class Dispatch:
             raise AssertionError
         max_wait = self.request.max_wait
         allowed = self._patience.max_wait if max_wait is None else max_wait
-        waited = self._waited + now - (self._parked_at or now)
+        parked_at = now if self._parked_at is None else self._parked_at
+        waited = self._waited + now - parked_at
         limit = min(self._deadline - _TOO_SHORT, now + allowed - waited)
-        start = ticket.start
-        if start == NEVER:
-            start = manager.earliest(self._route, self._size, self._avoid, now)
+        start = until = ticket.start
+        if start > limit:
+            # Those ahead claim what is sooner, and may leave a share of it: its bell will
+            # ring then. Only when even nobody ahead would not help, waiting cannot.
+            start, until = manager.earliest(self._route, self._size, self._avoid, now), limit
         if start <= limit and now < limit:
-            seconds = max(0.001, min(start, limit) - now)
+            seconds = max(0.001, min(until, limit) - now)
             seconds = min(seconds, _LONGEST_PARK)
             ticket.parked_until = now + seconds
             return Park(ticket, seconds)

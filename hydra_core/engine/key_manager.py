@@ -139,34 +139,51 @@ class KeyManager:
 
     def _serve_route(self, route: Route, now: float) -> None:
         line = route.line
-        granted = True
-        while granted and line:
-            granted = False
-            claimed: set[QuotaGroup] = set()
-            for ticket in line.first(_LOOKAHEAD):
-                choice = self._chooser.choose(route, ticket.size, ticket.avoid, now, claimed)
-                if choice is not None:
-                    ticket.lease = self._grant(choice, ticket.size, now)
-                    line.leave(ticket)
-                    self._rung.append(ticket)
-                    granted = True
-                    continue
-                ticket.start, group = self._chooser.earliest(
-                    route, ticket.size, ticket.avoid, now, claimed
-                )
-                if group is None:
-                    break
-                claimed.add(group)
+        while line and self._serve_front(route, now):
+            pass
         if line:
             self._keep_watch(line.first(_LOOKAHEAD))
         else:
             self._waiting.pop(route, None)
 
+    def _serve_front(self, route: Route, now: float) -> bool:
+        """One look at those in front, in their order; True when somebody was served."""
+        granted = False
+        claimed: set[QuotaGroup] = set()
+        for ticket in route.line.first(_LOOKAHEAD):
+            ticket.start = NEVER
+            if len(claimed) == route.groups:
+                continue  # those before it wait for all there is
+            choice, group = self._look(route, ticket, now, claimed)
+            if choice is not None:
+                ticket.lease = self._grant(choice, ticket.size, now)
+                route.line.leave(ticket)
+                self._rung.append(ticket)
+                granted = True
+            elif group is not None:
+                claimed.add(group)
+        return granted
+
+    def _look(
+        self, route: Route, ticket: Ticket, now: float, claimed: set[QuotaGroup]
+    ) -> tuple[Choice | None, QuotaGroup | None]:
+        """Who may serve this ticket now, else the group in which it will start."""
+        chooser = self._chooser
+        choice = chooser.choose(route, ticket.size, ticket.avoid, now, claimed)
+        if choice is not None:
+            return choice, None
+        ticket.start, group = chooser.earliest(route, ticket.size, ticket.avoid, now, claimed)
+        if ticket.start <= now:
+            choice = chooser.choose(route, ticket.size, ticket.avoid, now, claimed)
+        return choice, group
+
     def _keep_watch(self, front: list[Ticket]) -> None:
-        """Somebody must be awake when the next start comes; else wake the first in line."""
-        due = min(ticket.start for ticket in front)
+        """Somebody must be awake when the next start comes; else wake whose start it is."""
+        first = min(front, key=lambda ticket: ticket.start)
+        due = first.start
         if due < NEVER and all(ticket.parked_until > due + _SLACK for ticket in front):
-            self._rung.append(front[0])
+            first.parked_until = due  # it is awake from now on: once rung is enough
+            self._rung.append(first)
 
     def take_rung(self) -> list[Ticket]:
         """The tickets to wake, once each. Ring them after the lock is released."""
