@@ -118,6 +118,7 @@ class Dispatch:
         "_lease",
         "_parked_at",
         "_patience",
+        "_probed",
         "_route",
         "_size",
         "_started",
@@ -141,6 +142,7 @@ class Dispatch:
         limit = request.deadline if request.deadline is not None else patience.timeout
         self._deadline = now + limit
         self._avoid: set[object] = set()
+        self._probed: set[object] = set()
         self._ticket: Ticket | None = None
         self._lease: Lease | None = None
         self._parked_at: float | None = None
@@ -218,10 +220,18 @@ class Dispatch:
             ticket.parked_until = now + seconds
             return Park(ticket, seconds)
         self._drop_ticket(manager, now)
-        lease = manager.lease(self._route, self._size, self._avoid, now, desperate=True)
-        if lease is not None:
-            return self._send(lease, now)
-        return self._give_up(manager, start, now)
+        return self._probe(manager, now) or self._give_up(manager, start, now)
+
+    def _probe(self, manager: KeyManager, now: float) -> Step | None:
+        """As a last resort try, once each, those that we only believe to be ill."""
+        avoid = self._avoid | self._probed
+        lease = manager.lease(self._route, self._size, avoid, now, desperate=True)
+        if lease is None:
+            return None
+        self._probed.add(lease.deployment)
+        if lease.deployment.model.breaker.open_until:
+            self._probed.add(lease.deployment.model)  # an outage is not met key by key
+        return self._send(lease, now)
 
     def _over(self, now: float) -> bool:
         """No time is left for an attempt."""
