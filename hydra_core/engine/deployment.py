@@ -202,6 +202,10 @@ class Deployment:
     def __repr__(self) -> str:
         return f"<Deployment {self.name}>"
 
+    def rests_at(self, now: float) -> bool:
+        """True while the provider, or our doubt, keeps it from serving."""
+        return self.hard_until > now or self.soft_until > now
+
     def resting_for(self, now: float) -> Fault | None:
         """Why it rests at `now`, if it does."""
         for rest in self.rests:

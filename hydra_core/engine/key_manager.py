@@ -125,8 +125,17 @@ class KeyManager:
             self.serve(now)
 
     def claim(self, ticket: Ticket, now: float) -> Lease | None:
-        """Take the lease that was granted, dated from now: the wire is reached only now."""
+        """Take the lease that was granted, dated from now: the wire is reached only now.
+
+        One whose deployment has come to rest since the grant goes back, and the ticket
+        stands where it stood.
+        """
         lease, ticket.lease = ticket.lease, None
+        if lease is not None and lease.deployment.rests_at(now):
+            ticket.route.line.join(ticket)
+            self._waiting[ticket.route] = None
+            self.settle(lease, now, requests=0.0, tokens=0.0)
+            lease, ticket.lease = ticket.lease, None
         if lease is not None:
             lease.group.redate(lease.charges, now)
             lease.granted = now
