@@ -222,9 +222,12 @@ class Deployment:
 
 
 class Lease:
-    """The right to make one call, charged before it is sent and settled exactly once."""
+    """The right to make one call, charged before it is sent and settled exactly once.
 
-    __slots__ = ("charges", "deployment", "granted", "group", "probe", "settled", "size", "tokens")
+    `probes` are those whose one probe at a time this call is.
+    """
+
+    __slots__ = ("charges", "deployment", "granted", "group", "probes", "settled", "size", "tokens")
 
     def __init__(
         self,
@@ -234,7 +237,7 @@ class Lease:
         charges: tuple[Charge, ...],
         granted: float,
         *,
-        probe: bool,
+        probes: tuple[Breaker | Deployment, ...] = (),
     ) -> None:
         self.deployment = deployment
         self.group = deployment.group
@@ -242,7 +245,7 @@ class Lease:
         self.tokens = tokens
         self.charges = charges
         self.granted = granted
-        self.probe = probe
+        self.probes = probes
         self.settled = False
 
     def __repr__(self) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hydra_core.engine.choice import Avoid, Choice
-    from hydra_core.engine.health import Rest
+    from hydra_core.engine.health import Breaker, Rest
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route, RouteBook
     from hydra_core.wire import LimitReading, Verdict
@@ -93,13 +93,14 @@ class KeyManager:
         deployment.calls += 1
         self._sequence += 1
         deployment.last_used = self._sequence
-        half_open = bool(deployment.model.breaker.open_until)
-        if half_open:
-            deployment.model.breaker.probing = True
+        probes: list[Breaker | Deployment] = []
+        if deployment.model.breaker.open_until:
+            probes.append(deployment.model.breaker)
         if choice.probe:
-            deployment.probing = True
-        probe = half_open or choice.probe
-        return Lease(deployment, size, choice.tokens, charges, now, probe=probe)
+            probes.append(deployment)
+        for probed in probes:
+            probed.probing = True
+        return Lease(deployment, size, choice.tokens, charges, now, probes=tuple(probes))
 
     def earliest(self, route: Route, size: Size, avoid: Avoid, now: float) -> float:
         """When a request of this size could start; `NEVER` when nothing known allows it."""
@@ -212,10 +213,12 @@ class KeyManager:
         lease.group.settle(lease.charges, requests=requests, tokens=used, now=now)
         deployment = lease.deployment
         deployment.in_flight -= 1
+        if readings:
+            self._learn(deployment, readings, now)
         self._chooser.stir(self._sharers[lease.group])
-        if lease.probe:
-            deployment.probing = False
-            deployment.model.breaker.probing = False
+        if lease.probes:
+            for probed in lease.probes:
+                probed.probing = False
             self._chooser.stir(self._members[deployment.model.rest])
         if self._waiting:
             self.serve(now)
