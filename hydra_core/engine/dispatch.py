@@ -250,7 +250,6 @@ class Dispatch:
         verdict = answer.verdict
         deployment = lease.deployment
         latency = now - self._begun
-        manager.observe(deployment, verdict.readings, now)
         outcome = OK if verdict.fault is None else verdict.fault.value
         self.attempts.append(
             Attempt(
@@ -272,13 +271,14 @@ class Dispatch:
     def _succeed(self, manager: KeyManager, lease: Lease, answer: Answer, now: float) -> None:
         deployment = lease.deployment
         usage = answer.usage
-        if usage is not None:
+        if usage is not None and usage.total_tokens:  # who counted nothing did not count
             deployment.model.learn(self._size, usage.prompt_tokens, usage.completion_tokens)
         else:
             model = deployment.model
             usage = Usage(int(model.prompt_tokens(self._size)), len(answer.text) // 4)
         manager.passed(lease, now - self._begun)
-        manager.settle(lease, now, tokens=float(usage.total_tokens))
+        tokens = float(usage.total_tokens)
+        manager.settle(lease, now, tokens=tokens, readings=answer.verdict.readings)
         cost = deployment.model.cost(usage.prompt_tokens, usage.completion_tokens)
         self._answered = Reply(
             text=answer.text,
@@ -301,8 +301,10 @@ class Dispatch:
         manager.failed(lease, verdict, now)
         spent = answer.usage.total_tokens if answer.usage else None
         tokens = float(spent) if spent else (None if rule.charged else 0.0)
-        manager.settle(lease, now, requests=0.0 if verdict.status is None and not rule.charged
-                       else 1.0, tokens=tokens)
+        requests = 0.0 if verdict.status is None and not rule.charged else 1.0
+        manager.settle(
+            lease, now, requests=requests, tokens=tokens, readings=verdict.readings
+        )
         if rule.next is Next.STOP:
             self._error = self._rejected(fault, verdict.message, verdict.status)
         elif rule.next is Next.MOVE_LARGER:
@@ -332,7 +334,7 @@ class Dispatch:
             self._drop_ticket(manager, now)
         lease, self._lease = self._lease, None
         if lease is not None and not lease.settled:
-            spent = float(usage.total_tokens) if usage else None
+            spent = float(usage.total_tokens) if usage and usage.total_tokens else None
             manager.settle(lease, now, tokens=spent)
 
     def _drop_ticket(self, manager: KeyManager, now: float) -> None:

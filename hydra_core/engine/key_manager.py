@@ -203,9 +203,19 @@ class KeyManager:
         return rung
 
     def settle(
-        self, lease: Lease, now: float, *, requests: float = 1.0, tokens: float | None = None
+        self,
+        lease: Lease,
+        now: float,
+        *,
+        requests: float = 1.0,
+        tokens: float | None = None,
+        readings: Sequence[LimitReading] = (),
     ) -> None:
-        """End a lease: book what was used (`tokens` None: keep the estimate). Twice is harmless."""
+        """End a lease: book what was used (`tokens` None: keep the estimate). Twice is harmless.
+
+        `readings` are the limits that the reply stated. They are the last word, heard
+        before anybody is served from what this lease gives back.
+        """
         if lease.settled:
             return
         lease.settled = True
@@ -239,8 +249,7 @@ class KeyManager:
         for rest in blame(lease, verdict, now, self._settings.scale):
             self._refresh(rest)
 
-    def observe(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:
-        """Learn the limits that a reply of this deployment stated."""
+    def _learn(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:
         shape = (self._settings.windows or {}).get(deployment.provider, "sliding")
         observe(deployment.group, readings, shape=shape, scale=self._settings.scale, now=now)
 

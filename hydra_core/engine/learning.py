@@ -36,8 +36,9 @@ def observe(
             group.windows.append(window)
         if reading.limit and (reading.limit < window.limit or not window.configured):
             window.limit = reading.limit
-        if reading.remaining is not None and reading.limit:
-            window.observe(reading.limit - reading.remaining, reading.reset, now)
+        if reading.remaining is not None:
+            # Of a larger limit than ours, only what falls short of ours concerns us.
+            window.observe(window.limit - reading.remaining, reading.reset, now)
 
 
 def _learned(reading: LimitReading, shape: str, length: float, now: float) -> Window:
