@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.streams import EventReader
 from hydra_core.drive.gate import ThreadBell
-from hydra_core.drive.redaction import redact_bytes
+from hydra_core.drive.redaction import Forms, Veil, redact_bytes
 from hydra_core.drive.stream_record import StreamPatience, StreamRecord
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
 from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.routing import Route
 from hydra_core.errors import HydraError, RequestRejected, StreamBroken
 from hydra_core.messages import ChatRequest, Fault, Reply
+from hydra_core.sdk_events import EventSteps, ReasoningShown, any_usage
 from hydra_core.sdk_reply import (
     SdkReply,
     refused,
@@ -24,7 +25,7 @@ from hydra_core.sdk_reply import (
     route_headers,
 )
 from hydra_core.sdk_request import Reception, SdkRequest
-from hydra_core.sdk_streams import EventSteps, Flow, ReasoningShown, any_usage
+from hydra_core.sdk_streams import Flow
 from hydra_core.wire import Answer, Failed, Replied, Verdict
 
 if TYPE_CHECKING:
@@ -182,6 +183,10 @@ class Errand:
                 redact_bytes(outcome.body, secret),
             )
 
+    def raised(self, send: Send, error: Exception) -> None:
+        """The transport raised, against its promise: the attempt failed, and no more than that."""
+        self.took(send, self._exchange.raised(error))
+
     def end(self, end: Reply | GiveUp) -> SdkReply:
         """What the SDK is told: the answer, the last refusal, or why nothing could be sent."""
         tally = self._desk.pool.tally
@@ -208,6 +213,7 @@ class Errand:
     def flow(self, send: Send, status: int, headers: Mapping[str, str], begun: float) -> Flow:
         """The flow of a stream that began well at `begun` (monotonic seconds)."""
         deployment = send.lease.deployment
+        forms = Forms(self._exchange.line(deployment).secret)
         record = StreamRecord(
             deployment,
             self._reader(deployment, status, headers),
@@ -215,6 +221,7 @@ class Errand:
             begun=begun,
             deadline=send.deadline,
             prompt_tokens=int(deployment.model.prompt_tokens(send.lease.size)),
+            veil=Veil(forms, self._exchange.secrets),
         )
         return Flow(
             record,
@@ -223,7 +230,8 @@ class Errand:
             headers=self._headers(deployment, headers, len(self.journey.attempts) + 1),
             clock=self._gate.clock,
             stall=self.patience.stall,
-            secret=self._exchange.line(deployment).secret,
+            forms=forms,
+            raised=self._exchange.raised,
         )
 
     def _settle(self, record: StreamRecord) -> None:

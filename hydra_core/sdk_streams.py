@@ -9,121 +9,22 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from hydra_core.dialects.completion import usage_of
-from hydra_core.dialects.json_body import loads
-from hydra_core.dialects.verdicts import invalid
 from hydra_core.drive.exchange import DRAIN
-from hydra_core.drive.redaction import redact_bytes
+from hydra_core.drive.redaction import Sieve
 from hydra_core.messages import Fault
-from hydra_core.wire import StreamEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from hydra_core.dialects.base import StreamReader
-    from hydra_core.dialects.sse import ServerEvent
+    from hydra_core.drive.redaction import Forms
     from hydra_core.drive.stream_record import StreamRecord
     from hydra_core.drive.transport import AsyncOpenStream, OpenStream
-    from hydra_core.messages import Usage
     from hydra_core.sdk_reply import RawHeaders
-    from hydra_core.vault import Secret
     from hydra_core.wire import Failed, Verdict
 
-_DONE: Final = b"[DONE]"
-_LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete"})
-_FAILED_EVENTS: Final = frozenset({"error", "response.failed"})
 _MOMENT: Final = 0.05  # seconds; closing takes a hundredth of it
-# What opens a message and says nothing yet.
-_SILENT: Final = frozenset({"role", "content"})
-
-
-def any_usage(value: dict[str, Any]) -> Usage | None:
-    """The tokens that a reply or an event reports, in the words of either of OpenAI's APIs."""
-    inner = value.get("response")
-    usage = value.get("usage") or (inner.get("usage") if isinstance(inner, dict) else None)
-    if not isinstance(usage, dict):
-        return None
-    return usage_of(
-        {
-            "prompt_tokens": usage.get("prompt_tokens", usage.get("input_tokens", 0)),
-            "completion_tokens": usage.get("completion_tokens", usage.get("output_tokens", 0)),
-        }
-    )
-
-
-class EventSteps:
-    """The events of an endpoint that no dialect reads; `dialects.streams.Steps`.
-
-    Every event that is no error counts as shown: what matters in it is not known here.
-    """
-
-    __slots__ = ("_judge", "_some")
-
-    def __init__(self, judge: Callable[[bytes], Verdict]) -> None:
-        """`judge` classifies an error by its JSON."""
-        self._judge = judge
-        self._some = False
-
-    def step(self, event: ServerEvent) -> StreamEvent | None:
-        """Read one event."""
-        data = event.data.strip()
-        if data == _DONE:
-            return StreamEvent(done=True)
-        try:
-            value = loads(data)
-        except ValueError:
-            return StreamEvent(verdict=invalid("an event of the stream is no JSON"))
-        kind = value.get("type") if isinstance(value, dict) else "error"
-        if kind in _FAILED_EVENTS or value.get("error"):
-            return StreamEvent(verdict=self._judge(data))
-        self._some = True
-        done = kind in _LAST_EVENTS
-        return StreamEvent(_text(value), usage=any_usage(value), done=done, content=True)
-
-    def end(self) -> StreamEvent | None:
-        """Without a known end mark, the end of the body is one; a cut body is told apart."""
-        return None if self._some else StreamEvent(verdict=invalid("the stream was empty"))
-
-    def no_stream(self, body: bytes) -> Verdict:
-        """Classify a plain body sent in place of a stream."""
-        return self._judge(body)
-
-
-class ReasoningShown:
-    """A dialect's `StreamReader` for a caller who is shown a model's reasoning, too."""
-
-    def __init__(self, reader: StreamReader) -> None:
-        self._reader = reader
-        self.readings = reader.readings
-        self.scope_hint = reader.scope_hint
-
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """See `StreamReader.feed`."""
-        return [
-            replace(event, content=True) if not event.content and _reasons(event.raw) else event
-            for event in self._reader.feed(data)
-        ]
-
-    def finish(self) -> StreamEvent | None:
-        """See `StreamReader.finish`."""
-        return self._reader.finish()
-
-
-def _text(value: dict[str, Any]) -> str:
-    choices = value.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else value
-    found = first.get("text", value.get("delta")) if isinstance(first, dict) else None
-    return found if isinstance(found, str) else ""
-
-
-def _reasons(raw: dict[str, Any]) -> bool:
-    choices = raw.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    delta = first.get("delta") if isinstance(first, dict) else None
-    return isinstance(delta, dict) and any(delta[name] for name in delta.keys() - _SILENT)
 
 
 class Flow:
@@ -142,11 +43,13 @@ class Flow:
         headers: RawHeaders,
         clock: Callable[[], float],
         stall: float,
-        secret: Secret | None,
+        forms: Forms,
+        raised: Callable[[Exception], Failed],
     ) -> None:
         """`status` and `headers` are the response's.
 
-        `stall` is seconds between two pieces once the record has ended.
+        `stall` is seconds between two pieces once the record has ended, `forms` the key's,
+        `raised` what becomes of an exception of the transport.
         """
         self.record = record
         self.status = status
@@ -156,7 +59,8 @@ class Flow:
         self._settle = settle
         self._clock = clock
         self._stall = stall
-        self._secret = secret
+        self._sieve = Sieve(forms)
+        self.raised = raised
         self._held: list[bytes] = []
         self._settled = False
 
@@ -179,8 +83,9 @@ class Flow:
 
     def feed(self, piece: bytes | Failed | None) -> None:
         """Take the next piece of the body; `take` gives out what may be handed on."""
-        if isinstance(piece, bytes):
-            self._held.append(redact_bytes(piece, self._secret))
+        # As Latin-1, bytes are a text of the same length in which a key looks the same.
+        shown = self._sieve.feed(piece.decode("latin-1")) if isinstance(piece, bytes) else ""
+        self._held.append(shown.encode("latin-1"))
         before = self.record.answer
         if before is None:
             self.record.feed(piece, self._clock())
@@ -196,8 +101,9 @@ class Flow:
         """What has come and was not handed on yet. At the end the lease is settled first."""
         held, self._held = self._held, []
         if self.over:
+            held.append(self._sieve.rest().encode("latin-1"))
             self.settle()
-        yield from held
+        yield from filter(None, held)
 
     def settle(self) -> None:
         """End the lease; idempotent, and safe whatever the stream's state."""
@@ -231,12 +137,18 @@ class SyncBody:
         flow = self._flow
         yield from flow.take()
         while not flow.over:
-            flow.feed(self._opened.read(flow.seconds_left()))
+            flow.feed(self._read(flow))
             yield from flow.take()
         if flow.broken is not None:
             raise self._broken(flow.broken)
         # Read the body's end, so that the connection can be kept.
         self._opened.read(DRAIN)
+
+    def _read(self, flow: Flow) -> bytes | Failed | None:
+        try:
+            return self._opened.read(flow.seconds_left())
+        except Exception as error:
+            return flow.raised(error)
 
     def close(self) -> None:
         """Let go of the response and settle. Idempotent.
@@ -282,12 +194,18 @@ class AsyncBody:
         for piece in flow.take():
             yield piece
         while not flow.over:
-            flow.feed(await self._opened.read(flow.seconds_left()))
+            flow.feed(await self._read(flow))
             for piece in flow.take():
                 yield piece
         if flow.broken is not None:
             raise self._broken(flow.broken)
         await self._opened.read(DRAIN)
+
+    async def _read(self, flow: Flow) -> bytes | Failed | None:
+        try:
+            return await self._opened.read(flow.seconds_left())
+        except Exception as error:
+            return flow.raised(error)
 
     async def aclose(self) -> None:
         """Settle, at once and without waiting, and let go of the response."""

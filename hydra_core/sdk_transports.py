@@ -63,7 +63,11 @@ class SdkTransport:
             while True:
                 match self._gate.step(errand.journey, ThreadBell):
                     case Send() as send:
-                        shown = self._send(errand, send)
+                        try:
+                            shown = self._send(errand, send)
+                        except Exception as error:
+                            errand.raised(send, error)
+                            continue
                         if shown is not None:
                             stack.pop_all()
                             return _streamed(self._module, request, "sync", *shown)
@@ -150,7 +154,11 @@ class AsyncSdkTransport:
             while True:
                 match self._gate.step(errand.journey, LoopBell):
                     case Send() as send:
-                        shown = await self._send(errand, send)
+                        try:
+                            shown = await self._send(errand, send)
+                        except Exception as error:
+                            errand.raised(send, error)
+                            continue
                         if shown is not None:
                             stack.pop_all()
                             return _streamed(self._module, request, "async", *shown)

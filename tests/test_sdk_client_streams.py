@@ -11,8 +11,12 @@ import pytest
 
 from hydra_core import Hydra
 from hydra_core.dialects.streams import EventReader
-from hydra_core.sdk_streams import EventSteps, ReasoningShown
+from hydra_core.drive.exchange import Exchange
+from hydra_core.drive.redaction import Forms
+from hydra_core.sdk_events import EventSteps, ReasoningShown
+from hydra_core.sdk_streams import Flow
 from hydra_core.testing import FakeProvider
+from hydra_core.vault import Secret
 from hydra_core.wire import StreamEvent, Verdict
 
 LONG = [{"role": "user", "content": "one two three four five six seven eight nine ten"}]
@@ -226,6 +230,37 @@ def test_the_end_of_a_body_ends_streams_without_a_mark():
     reader.feed(b'data: {"object":"x"}\n\n')
     assert reader.finish() is None
     assert EventReader(EventSteps(judge)).finish().verdict is not None
+
+
+class Shown:
+    """A record of a stream that is being shown."""
+
+    shown = True
+    answer = None
+
+    def feed(self, piece, now):
+        """Nothing in it matters here."""
+
+
+def test_a_key_that_comes_in_two_pieces_is_cut_out():
+    """All other bytes are handed on as they are, whatever their encoding."""
+    ended = []
+    flow = Flow(
+        Shown(),
+        ended.append,
+        status=200,
+        headers=(),
+        clock=float,
+        stall=1.0,
+        forms=Forms(Secret("sk-canary-first-0123456789")),
+        raised=Exchange({}).raised,
+    )
+    out = []
+    for piece in (b"data: \xc3\xa9 sk-canary-fi", b"rst-0123456789 \xff\n", b"sk-c", None):
+        flow.feed(piece)
+        out.extend(flow.take())
+    assert b"".join(out) == b"data: \xc3\xa9 **** \xff\nsk-c"
+    assert (flow.over, ended) == (True, [flow.record])
 
 
 class Reader:

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from hydra_core import Hydra
+from hydra_core.drive.transport import generation
 from hydra_core.errors import ConfigError, HydraClosed
 from hydra_core.testing import FakeProvider
 
@@ -301,6 +302,30 @@ def test_no_key_in_exceptions_reprs_and_logs(pool, caplog, fault):
     trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     shown = "".join(trace.format()) + caplog.text + repr(sdk._client._transport.__dict__)
     assert not any(key in shown for key in KEYS)
+
+
+class Faulty:
+    """A transport that raises with the key in its words, against its promise."""
+
+    def send(self, wire, secret, *, timeout):  # noqa: ARG002
+        raise ValueError(secret.get_secret_value())
+
+    open = send
+
+    def close(self):
+        """It holds nothing."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_transport_raises_fails_an_attempt(recorder, pool, stream):
+    """Its words, which may hold the key, are not repeated, and no lease is left."""
+    hydra = pool(recorder.base_url)
+    with hydra.http_client("httpx2") as client:
+        client._transport._held = (generation(), Faulty())
+        reply = post(client, stream=stream)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "unknown")
+    assert not any(key in reply.text for key in KEYS)
+    assert {row["in_flight"] for row in hydra.stats()["keys"].values()} == {0}
 
 
 def test_the_sdks_timeout_is_honoured(pool):
