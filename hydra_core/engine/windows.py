@@ -114,7 +114,7 @@ class SlidingWindow:
             return now
         if need > self.limit:
             return NEVER
-        latest = 0.0
+        latest = -NEVER
         for charge in self._charges:
             latest = max(latest, charge[DATE])
             excess -= charge[AMOUNT]

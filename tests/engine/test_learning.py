@@ -1,0 +1,117 @@
+"""Limits that nobody configured, and counts that replies correct."""
+
+from __future__ import annotations
+
+import pytest
+
+from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.learning import observe
+from hydra_core.engine.quota import QuotaGroup
+from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.wire import LimitReading
+
+
+@pytest.mark.parametrize(
+    ("shape", "reset", "kind"),
+    [
+        ("sliding", 30.0, SlidingWindow),
+        ("bucket", 30.0, Bucket),
+        ("fixed", 30.0, FixedWindow),
+        ("fixed", None, SlidingWindow),
+    ],
+)
+def test_a_stated_limit_is_learned_in_the_providers_shape(shape, reset, kind):
+    """The first reply that names a limit makes its window, with what is gone already."""
+    group = QuotaGroup("acme")
+    reading = LimitReading("requests", 60.0, limit=30.0, remaining=12.0, reset=reset)
+    observe(group, [reading], shape=shape, scale=1.0, now=100.0)
+    (window,) = group.windows
+    assert isinstance(window, kind)
+    assert (window.limit, window.length, window.configured) == (30.0, 60.0, False)
+    assert window.used(100.0) == pytest.approx(18.0)
+
+
+def test_a_reading_without_a_limit_teaches_no_window():
+    """What remains of an unknown limit says nothing."""
+    group = QuotaGroup("acme")
+    observe(
+        group, [LimitReading("tokens", 60.0, remaining=5.0)], shape="sliding", scale=1.0, now=1.0
+    )
+    assert group.windows == []
+
+
+@pytest.mark.parametrize(
+    ("configured", "stated", "limit"),
+    [(True, 20.0, 10.0), (True, 5.0, 5.0), (False, 20.0, 20.0), (False, 5.0, 5.0)],
+)
+def test_a_configured_limit_is_a_ceiling(configured, stated, limit):
+    """A smaller stated limit always holds, a larger one only where nobody configured any."""
+    window = SlidingWindow("requests", 10.0, 60.0, configured=configured)
+    group = QuotaGroup("acme", [window])
+    observe(
+        group, [LimitReading("requests", 60.0, limit=stated)], shape="sliding", scale=1.0, now=1.0
+    )
+    assert window.limit == limit
+    assert len(group.windows) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "room"),
+    [(100.0, 50.0, 9.0), (100.0, 4.0, 4.0), (10.0, 3.0, 3.0), (None, 3.0, 3.0), (10.0, 0.0, 0.0)],
+)
+@pytest.mark.parametrize("window_type", [SlidingWindow, Bucket])
+def test_a_share_of_a_larger_limit_is_left_alone_until_it_falls_short(
+    window_type, limit, remaining, room
+):
+    """What others use of the rest of a provider's limit is no use of our configured share."""
+    window = window_type("requests", 10.0, 60.0)
+    group = QuotaGroup("acme", [window])
+    window.charge(1.0, 1.0)
+    reading = LimitReading("requests", 60.0, limit=limit, remaining=remaining)
+    observe(group, [reading], shape="sliding", scale=1.0, now=1.0)
+    assert window.room(1.0) == pytest.approx(room)
+
+
+def test_stated_windows_are_scaled_like_configured_ones():
+    """Under a time scale a minute's reading corrects the shortened minute."""
+    window = SlidingWindow("requests", 10.0, 3.0)
+    group = QuotaGroup("acme", [window])
+    reading = LimitReading("requests", 60.0, limit=10.0, remaining=0.0)
+    observe(group, [reading], shape="sliding", scale=0.05, now=1.0)
+    assert group.windows == [window]
+    assert window.room(1.0) == 0.0
+
+
+def test_nothing_left_on_a_success_rests_the_key_before_a_refusal(make_pool, make_world, ok):
+    """`remaining: 0` in a good reply sends the next request to another key."""
+    pool = make_pool([{}, {}], strategy="priority")
+    said = LimitReading("requests", 60.0, limit=50.0, remaining=0.0, reset=40.0)
+    world = make_world(pool, lambda *_: (0.1, ok(readings=(said,))))
+    world.ask(1.0)
+    world.ask(2.0)
+    world.run()
+    assert [lease.deployment.key for _, lease in world.sent] == ["k1", "k2"]
+    assert pool.manager.earliest(pool.route(), world.sent[0][1].size, (), 3.0) == pytest.approx(
+        41.1
+    )
+
+
+def test_what_a_reply_says_is_heard_before_its_room_is_given_away(make_pool, make_world, ok):
+    """A waiter is not served from the slot of a call whose reply says that nothing is left."""
+    pool = make_pool([{"concurrency": 1}])
+    said = LimitReading("requests", 60.0, limit=50.0, remaining=0.0, reset=20.0)
+    world = make_world(pool, lambda *_: (1.0, ok(readings=(said,))))
+    world.ask(1.0)
+    world.ask(1.5)
+    world.run()
+    assert [at for at, _ in world.sent] == [1.0, pytest.approx(22.0, abs=0.1)]
+
+
+def test_a_settlement_does_not_lower_the_providers_own_count(make_pool, make_world, ok):
+    """The refund of an estimate comes before the provider's count, which is the last word."""
+    pool = make_pool([{"tpm": 1000}])
+    said = LimitReading("tokens", 60.0, limit=1000.0, remaining=100.0)
+    world = make_world(pool, lambda *_: (0.1, ok(100, readings=(said,))))
+    world.ask(1.0, 500.0)
+    world.run(2.0)
+    assert pool.by("k1").group.windows[0].room(2.0) == pytest.approx(100.0)
