@@ -48,14 +48,16 @@ class Rest:
         self._struck_at = 0.0
 
     def cool(self, until: float, fault: Fault) -> None:
-        """The provider said wait until then; a longer wait already known stays."""
-        self.hard_until = max(self.hard_until, until)
-        self.fault = fault
+        """The provider said wait until then; a longer wait already known stays, and its reason."""
+        if until >= self.hard_until:
+            self.hard_until = until
+            self.fault = fault
 
     def doubt(self, until: float, fault: Fault) -> None:
-        """We infer ill health until then."""
+        """We infer ill health until then; what rests it for longer stays the reason."""
         self.soft_until = max(self.soft_until, until)
-        self.fault = fault
+        if until >= self.hard_until:
+            self.fault = fault
 
     def backoff(self, first: float, cap: float, *, begun: float, now: float) -> float:
         """The rest in seconds after one more fault; it doubles with each, up to `cap`.
@@ -71,6 +73,7 @@ class Rest:
     def recover(self) -> None:
         """A call went well: our guesses are over. A cooldown runs on."""
         self.strikes = 0
+        self._struck_at = 0.0
         self.soft_until = 0.0
 
     def revive(self) -> None:
