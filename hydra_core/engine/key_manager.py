@@ -237,10 +237,11 @@ class KeyManager:
         """The call went well after `latency` seconds: our doubts about it are over."""
         deployment = lease.deployment
         deployment.score.passed(latency)
-        for rest in (deployment.own_rest, deployment.scopes.provider, deployment.scopes.group):
+        for rest in deployment.rests:
             if rest.strikes:
                 rest.recover()
                 self._refresh(rest)
+        deployment.model.refused_by.discard(deployment.account)
         if deployment.model.breaker.passed():
             self._refresh(deployment.model.rest)
 
