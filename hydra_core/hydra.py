@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.routing import Route
     from hydra_core.leases import HeldLease, Rotate
-    from hydra_core.sdk_client import Library
+    from hydra_core.sdk.client import Library
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
 
 logger = logging.getLogger(__name__)
@@ -394,7 +394,7 @@ class Hydra:
         else httpx2); the client's other arguments are `client_options`. The return type is
         the library's `Client`. Raises ConfigError when the library is not installed.
         """
-        from hydra_core.sdk_client import SdkPool, sync_client
+        from hydra_core.sdk.client import SdkPool, sync_client
 
         self._check_open()
         exchange = self._pool.exchange
@@ -403,7 +403,7 @@ class Hydra:
 
     def async_http_client(self, library: Library = "auto", **client_options: Any) -> Any:
         """`http_client` as an `AsyncClient`, which any number of event loops may use."""
-        from hydra_core.sdk_client import SdkPool, async_client
+        from hydra_core.sdk.client import SdkPool, async_client
 
         self._check_open()
         exchange = self._pool.exchange

@@ -13,8 +13,8 @@ from hydra_core import Hydra
 from hydra_core.dialects.streams import EventReader
 from hydra_core.drive.exchange import Exchange
 from hydra_core.drive.redaction import Forms
-from hydra_core.sdk_events import EventSteps, ReasoningShown
-from hydra_core.sdk_streams import Flow
+from hydra_core.sdk.events import EventSteps, ReasoningShown
+from hydra_core.sdk.streams import Flow
 from hydra_core.testing import FakeProvider
 from hydra_core.vault import Secret
 from hydra_core.wire import StreamEvent, Verdict

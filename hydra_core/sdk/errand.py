@@ -16,16 +16,16 @@ from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.routing import Route
 from hydra_core.errors import HydraError, RequestRejected, StreamBroken
 from hydra_core.messages import ChatRequest, Fault, Reply
-from hydra_core.sdk_events import EventSteps, ReasoningShown, any_usage
-from hydra_core.sdk_reply import (
+from hydra_core.sdk.events import EventSteps, ReasoningShown, any_usage
+from hydra_core.sdk.reply import (
     SdkReply,
     refused,
     refused_for,
     response_headers,
     route_headers,
 )
-from hydra_core.sdk_request import Reception, SdkRequest
-from hydra_core.sdk_streams import Flow
+from hydra_core.sdk.request import Reception, SdkRequest
+from hydra_core.sdk.streams import Flow
 from hydra_core.wire import Answer, Failed, Replied, Verdict
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.dispatch import Send
     from hydra_core.engine.key_manager import KeyManager
-    from hydra_core.sdk_reply import RawHeaders
+    from hydra_core.sdk.reply import RawHeaders
     from hydra_core.stats import Tally
     from hydra_core.vault import Secret
     from hydra_core.wire import WireRequest

@@ -18,8 +18,8 @@ from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.transport import generation, make_async_transport, make_transport
 from hydra_core.engine.dispatch import GiveUp, Park, Send
 from hydra_core.messages import Fault, Reply
-from hydra_core.sdk_reply import SdkReply
-from hydra_core.sdk_streams import AsyncBody, SyncBody
+from hydra_core.sdk.reply import SdkReply
+from hydra_core.sdk.streams import AsyncBody, SyncBody
 from hydra_core.wire import Failed
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         OpenStream,
         Transport,
     )
-    from hydra_core.sdk_errand import Errand, SdkDesk
-    from hydra_core.sdk_streams import Flow
+    from hydra_core.sdk.errand import Errand, SdkDesk
+    from hydra_core.sdk.streams import Flow
     from hydra_core.wire import Verdict
 
 Body = Literal["sync", "async"]

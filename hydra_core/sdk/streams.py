@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hydra_core.drive.redaction import Forms
     from hydra_core.drive.stream_record import StreamRecord
     from hydra_core.drive.transport import AsyncOpenStream, OpenStream
-    from hydra_core.sdk_reply import RawHeaders
+    from hydra_core.sdk.reply import RawHeaders
     from hydra_core.wire import Failed, Verdict
 
 _MOMENT: Final = 0.05  # seconds; closing takes a hundredth of it

@@ -15,8 +15,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from hydra_core.errors import ConfigError
-from hydra_core.sdk_errand import SdkDesk, SdkPool
-from hydra_core.sdk_transports import AsyncSdkTransport, SdkTransport
+from hydra_core.sdk.errand import SdkDesk, SdkPool
+from hydra_core.sdk.transports import AsyncSdkTransport, SdkTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.messages import ChatRequest, Message
-from hydra_core.sdk_reply import SdkReply, refused
+from hydra_core.sdk.reply import SdkReply, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
