@@ -1,0 +1,132 @@
+"""Each strategy chooses as it says, and none widens what may be chosen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from hydra_core.engine.strategy import STRATEGIES
+from hydra_core.messages import Fault
+
+NAMES = sorted(STRATEGIES)
+
+
+def keys_of(pool, calls, now=1.0, tokens=1.0):
+    """The keys of so many leases, each settled before the next."""
+    keys = []
+    for _ in range(calls):
+        lease = pool.lease(now, tokens)
+        keys.append(lease.deployment.key)
+        pool.manager.settle(lease, now)
+    return keys
+
+
+def test_priority_takes_the_first_configured(make_pool):
+    """The order of the configuration, as long as the first has room below its share."""
+    assert keys_of(make_pool([{}, {}, {}], strategy="priority"), 4) == ["k1"] * 4
+
+
+def test_round_robin_is_exact_over_eight_keys(make_pool):
+    """Every key once before any key twice."""
+    pool = make_pool([{} for _ in range(8)], strategy="round_robin")
+    assert keys_of(pool, 24) == [f"k{n}" for n in range(1, 9)] * 3
+
+
+def test_round_robin_is_exact_across_sizes(make_pool):
+    """Requests of different size classes share one round."""
+    pool = make_pool([{} for _ in range(8)], strategy="round_robin")
+    rng = Random(3)
+    keys = [keys_of(pool, 1, tokens=rng.choice([1.0, 90.0, 5000.0]))[0] for _ in range(80)]
+    assert set(Counter(keys).values()) == {10}
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "least_used", "adaptive", "score"])
+@pytest.mark.parametrize("count", [3, 20, 100])
+def test_equal_keys_are_used_evenly(make_pool, strategy, count):
+    """No two equal keys differ by more than one call after many."""
+    pool = make_pool([{} for _ in range(count)], strategy=strategy)
+    used = Counter(keys_of(pool, count * 10))
+    assert len(used) == count
+    assert max(used.values()) - min(used.values()) <= 1
+
+
+def test_least_used_lets_a_new_key_catch_up(make_pool):
+    """Whoever served fewest calls is next."""
+    pool = make_pool([{}, {}], strategy="least_used")
+    pool.by("k1").calls = 5
+    assert keys_of(pool, 6) == ["k2"] * 5 + ["k1"]
+
+
+def test_least_busy_spreads_what_is_in_flight(make_pool):
+    """The key with the fewest open calls is next, ties by last use."""
+    pool = make_pool([{}, {}, {}], strategy="least_busy")
+    open_ = [pool.lease(1.0) for _ in range(6)]
+    assert Counter(lease.deployment.key for lease in open_) == {"k1": 2, "k2": 2, "k3": 2}
+    for lease in open_:
+        if lease.deployment.key == "k2":
+            pool.manager.settle(lease, 1.0)
+    assert [pool.lease(1.0).deployment.key for _ in range(2)] == ["k2", "k2"]
+
+
+def test_fastest_takes_the_lowest_latency_and_tries_the_unseen(make_pool):
+    """Unseen keys are tried first, then the quickest is kept."""
+    pool = make_pool([{}, {}, {}], strategy="fastest")
+    for seconds in (2.0, 0.5, 1.0):
+        lease = pool.lease(1.0)
+        pool.manager.passed(lease, seconds)
+        pool.manager.settle(lease, 1.0)
+    assert keys_of(pool, 3) == ["k2"] * 3
+
+
+def test_cheapest_prefers_a_known_low_price(make_pool):
+    """A free model, then a cheap one; one of unknown price is taken last."""
+    facts = {
+        "dear": {"input_usd": 5.0, "output_usd": 9.0},
+        "free": {"input_usd": 0.0, "output_usd": 0.0},
+        "odd": {},
+    }
+    pool = make_pool(
+        [{"models": [name], "rpm": 1} for name in ("odd", "dear", "free")],
+        facts=facts,
+        strategy="cheapest",
+    )
+    assert [pool.lease(1.0).deployment.model.name for _ in range(3)] == ["free", "dear", "odd"]
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive"])
+def test_a_learned_opinion_prefers_the_better_key(make_pool, strategy):
+    """A key that failed or was judged badly comes after one that did well."""
+    pool = make_pool([{"rpm": 100}, {"rpm": 100}], strategy=strategy)
+    pool.manager.judged("acme", "m", "k1", 0.0)
+    assert keys_of(pool, 1) == ["k2"]
+    pool.manager.judged("acme", "m", "k9", 0.0)
+    assert pool.by("k2").score.quality == 1.0
+
+
+def test_adaptive_drains_no_key_while_another_idles(make_pool):
+    """Of two unequal keys both are used in proportion to their room."""
+    pool = make_pool([{"rpm": 30}, {"rpm": 10}], strategy="adaptive")
+    used = Counter(keys_of(pool, 20))
+    assert used["k1"] == pytest.approx(15, abs=2)
+
+
+@pytest.mark.parametrize("strategy", NAMES)
+def test_no_strategy_chooses_whom_it_must_not(make_pool, strategy):
+    """A dead key, a spent quota and a cooling group stay unused under every strategy."""
+    pool = make_pool([{}, {"rpm": 1}, {}, {"rpm": 2}], strategy=strategy)
+    for key, fault in (("k1", Fault.AUTH), ("k3", Fault.RATE_LIMIT_DAY)):
+        avoid = [d for d in pool.deployments if d.key != key]
+        pool.fail(pool.lease(1.0, avoid=avoid), 1.0, fault)
+    leases = []
+    while (lease := pool.lease(1.5)) is not None:
+        leases.append(lease.deployment.key)
+    assert Counter(leases) == {"k2": 1, "k4": 2}
+
+
+@pytest.mark.parametrize("strategy", NAMES)
+def test_every_strategy_uses_all_of_a_known_limit(make_pool, strategy):
+    """Three keys of ten requests a minute let exactly thirty pass."""
+    pool = make_pool([{"rpm": 10} for _ in range(3)], strategy=strategy)
+    assert len([lease for _ in range(40) if (lease := pool.lease(1.0))]) == 30
