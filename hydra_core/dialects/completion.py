@@ -11,6 +11,8 @@ from hydra_core.wire import Answer, Verdict
 
 # More than any window of any model: such a count is a broken one.
 _TOKENS_CAP: Final = 100_000_000
+# What opens a streamed message and says nothing by itself.
+_OPENING: Final = frozenset({"role", "content"})
 _GOOD_ENDS: Final = frozenset({"stop", "length", "tool_calls", None})
 EMPTY: Final = "the reply holds no text, no tool call and no refusal"
 
@@ -102,3 +104,11 @@ def token_count(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value <= _TOKENS_CAP and value == int(value) else None
+
+
+def thinks_aloud(chunk: dict[str, Any]) -> bool:
+    """True when a chunk of a stream carries something beside its role and text: reasoning."""
+    choices = chunk.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    delta = first.get("delta") if isinstance(first, dict) else None
+    return isinstance(delta, dict) and any(delta[name] for name in delta.keys() - _OPENING)

@@ -152,7 +152,9 @@ class Httpx2Transport:
         self, wire: WireRequest, secret: Secret | None, progress: _Progress
     ) -> httpx2.Request:
         # Apart from the awaiting frames: the key is in no local variable while anything waits.
-        headers = [*_OWN_HEADERS, *wire.headers]
+        given = {name for name, _ in wire.headers}
+        headers = [own for own in _OWN_HEADERS if own[0] not in given]
+        headers += wire.headers
         if secret is not None:
             headers.append((wire.auth_header, wire.auth_prefix + secret.get_secret_value()))
         return httpx2.Request(

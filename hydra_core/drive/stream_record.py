@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hydra_core.dialects.completion import thinks_aloud
 from hydra_core.drive.redaction import Forms, Veil
 from hydra_core.errors import StreamBroken
 from hydra_core.messages import Chunk, Fault, Usage
@@ -29,7 +30,8 @@ class StreamRecord:
     """One stream as it comes in: what it has shown, how long it may pause, how it ended.
 
     `answer` is set when it is over: a success, or the verdict of its failure.
-    Comments and empty events do not feed the timer; only what a reader sees does.
+    Comments and empty events do not feed the timer; what a reader sees does, and
+    reasoning, which is not shown but proves that the model is at work.
     """
 
     __slots__ = (
@@ -82,6 +84,8 @@ class StreamRecord:
         if isinstance(piece, bytes):
             for event in self._reader.feed(piece):
                 self._take(event, chunks)
+                if not event.text and thinks_aloud(event.raw):
+                    self._heard = now  # a model that thinks is alive; nothing is shown yet
                 if self.answer is not None:
                     break
             if chunks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.dialects.completion import usage_of
+from hydra_core.dialects.completion import thinks_aloud, usage_of
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.verdicts import invalid
 from hydra_core.wire import StreamEvent
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _DONE: Final = b"[DONE]"
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete"})
 _FAILED_EVENTS: Final = frozenset({"error", "response.failed"})
-# What opens a message and says nothing yet.
-_SILENT: Final = frozenset({"role", "content"})
 
 
 def any_usage(value: dict[str, Any]) -> Usage | None:
@@ -88,7 +86,7 @@ class ReasoningShown:
     def feed(self, data: bytes) -> list[StreamEvent]:
         """See `StreamReader.feed`."""
         return [
-            replace(event, content=True) if not event.content and _reasons(event.raw) else event
+            replace(event, content=True) if not event.content and thinks_aloud(event.raw) else event
             for event in self._reader.feed(data)
         ]
 
@@ -102,10 +100,3 @@ def _text(value: dict[str, Any]) -> str:
     first = choices[0] if isinstance(choices, list) and choices else value
     found = first.get("text", value.get("delta")) if isinstance(first, dict) else None
     return found if isinstance(found, str) else ""
-
-
-def _reasons(raw: dict[str, Any]) -> bool:
-    choices = raw.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    delta = first.get("delta") if isinstance(first, dict) else None
-    return isinstance(delta, dict) and any(delta[name] for name in delta.keys() - _SILENT)

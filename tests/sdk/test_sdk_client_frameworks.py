@@ -13,7 +13,7 @@ from llama_index.llms.openai_like import OpenAILike
 from hydra_core import Hydra
 from hydra_core.testing import FakeProvider
 
-GUIDE = Path(__file__).parents[1] / "docs" / "sdks.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "sdks.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text("utf-8"), flags=re.DOTALL)
 BASE = "http://hydra/v1"
 
