@@ -112,11 +112,11 @@ def _limits(group: QuotaGroup, now: float, scale: float) -> dict[str, dict[str, 
     limits: dict[str, dict[str, Any]] = {}
     for window in group.windows:
         name = _NAMES.get((window.kind, round(window.length / scale, 3)))
-        frees = window.frees(now, _FREES)
         limits[name or f"{window.kind} per {window.length / scale:.0f} s"] = {
             "limit": window.limit,
             "used": round(window.used(now), 1),
-            "resets_in": round(frees[-1][0], 3) if frees else 0.0,
+            # The limit is whole again when a request of all of it would fit.
+            "resets_in": round(window.earliest(window.limit, now) - now, 3),
         }
     if group.concurrency is not None:
         limits["concurrency"] = {
