@@ -33,10 +33,14 @@ _ILL: Final = frozenset(
 """Faults from which a breaker infers an outage."""
 
 
-def blame(lease: Lease, verdict: Verdict, now: float, scale: float) -> Iterator[Rest]:
+def blame(
+    lease: Lease, verdict: Verdict, now: float, scale: float, *, hurried: bool = False
+) -> Iterator[Rest]:
     """Let those rest whom the table blames; yields each rest that changed.
 
     `scale` shortens our own waits, never the provider's, which are real seconds.
+    `hurried`: the caller's own deadline cut the attempt short. That is a light doubt,
+    since one impatient caller must not put every key to a long rest.
     """
     fault = verdict.fault or Fault.UNKNOWN
     deployment = lease.deployment
@@ -48,7 +52,7 @@ def blame(lease: Lease, verdict: Verdict, now: float, scale: float) -> Iterator[
     if verdict.concurrency_limit is not None or verdict.kind == "concurrency":
         _cap_concurrency(deployment.group, verdict.concurrency_limit)
     rest = _blamed(deployment, rule.blame, whole_account=verdict.whole_account)
-    _let_rest(rest, fault, verdict, lease.granted, now, scale)
+    _let_rest(rest, fault, verdict, lease.granted, now, scale, light=hurried)
     yield rest
     model = deployment.model
     if fault is Fault.MODEL_UNAVAILABLE:
@@ -74,10 +78,18 @@ def _blamed(deployment: Deployment, whom: Blame, *, whole_account: bool) -> Rest
 
 
 def _let_rest(
-    rest: Rest, fault: Fault, verdict: Verdict, begun: float, now: float, scale: float
+    rest: Rest,
+    fault: Fault,
+    verdict: Verdict,
+    begun: float,
+    now: float,
+    scale: float,
+    *,
+    light: bool,
 ) -> None:
     rule = FAULTS[fault]
-    first = _LEAST_WAIT if verdict.kind == "concurrency" else rule.rest or 0.0
+    light = light or verdict.kind == "concurrency"
+    first = _LEAST_WAIT if light else rule.rest or 0.0
     wait = rest.backoff(first * scale, max(first, rule.cap) * scale, begun=begun, now=now)
     if rule.forever:
         rest.cool(NEVER, fault)

@@ -118,7 +118,7 @@ class Dispatch:
         "_lease",
         "_parked_at",
         "_patience",
-        "_probed",
+        "_tried",
         "_route",
         "_size",
         "_started",
@@ -142,7 +142,7 @@ class Dispatch:
         limit = request.deadline if request.deadline is not None else patience.timeout
         self._deadline = now + limit
         self._avoid: set[object] = set()
-        self._probed: set[object] = set()
+        self._tried: set[object] = set()
         self._ticket: Ticket | None = None
         self._lease: Lease | None = None
         self._parked_at: float | None = None
@@ -224,13 +224,13 @@ class Dispatch:
 
     def _probe(self, manager: KeyManager, now: float) -> Step | None:
         """As a last resort try, once each, those that we only believe to be ill."""
-        avoid = self._avoid | self._probed
+        avoid = self._avoid | self._tried
         lease = manager.lease(self._route, self._size, avoid, now, desperate=True)
         if lease is None:
             return None
-        self._probed.add(lease.deployment)
+        self._tried.add(lease.deployment)
         if lease.deployment.model.breaker.open_until:
-            self._probed.add(lease.deployment.model)  # an outage is not met key by key
+            self._tried.add(lease.deployment.model)  # an outage is not met key by key
         return self._send(lease, now)
 
     def _over(self, now: float) -> bool:
@@ -298,7 +298,13 @@ class Dispatch:
         verdict = answer.verdict
         fault = verdict.fault or Fault.UNKNOWN
         rule = FAULTS[fault]
-        manager.failed(lease, verdict, now)
+        hurried = (
+            fault is Fault.TIMEOUT
+            and self._over(now)
+            and now - self._begun < self._patience.attempt_timeout
+        )
+        manager.failed(lease, verdict, now, hurried=hurried)
+        self._tried.add(lease.deployment)
         spent = answer.usage.total_tokens if answer.usage else None
         tokens = float(spent) if spent else (None if rule.charged else 0.0)
         requests = 0.0 if verdict.status is None and not rule.charged else 1.0

@@ -245,9 +245,14 @@ class KeyManager:
         if deployment.model.breaker.passed():
             self._refresh(deployment.model.rest)
 
-    def failed(self, lease: Lease, verdict: Verdict, now: float) -> None:
-        """Blame whom the fault table blames, and let it rest."""
-        for rest in blame(lease, verdict, now, self._settings.scale):
+    def failed(
+        self, lease: Lease, verdict: Verdict, now: float, *, hurried: bool = False
+    ) -> None:
+        """Blame whom the fault table blames, and let it rest.
+
+        `hurried`: it was the caller's deadline that ended the attempt, so it says little.
+        """
+        for rest in blame(lease, verdict, now, self._settings.scale, hurried=hurried):
             self._refresh(rest)
 
     def _learn(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:

@@ -113,3 +113,16 @@ def test_who_came_first_is_served_first_and_priority_before(caller, pool, serve)
     replies = caller.queue(pool(fake, max_wait=20.0), asks)
     assert [reply.kind for reply in replies] == ["full"] * 4
     assert order == ["first", "urgent", "second", "third"]
+
+
+def test_an_impatient_caller_puts_no_key_to_a_long_rest(caller, pool, serve):
+    """A deadline shorter than the answer is a light doubt: others are served soon."""
+    fake = serve(["key-canary-1", "key-canary-2"], latency=0.3, time_scale=0.05)
+    hydra = pool(fake)
+    for _ in range(3):
+        with pytest.raises(DeadlineExceeded):
+            caller.chat(hydra, "quick!", deadline=0.1, on_exhausted="raise")
+    rests = [row["available_in"] for row in hydra.health()["providers"]["fake"]["keys"]]
+    assert all(rest < 1.0 for rest in rests)
+    assert caller.chat(hydra, "at leisure", on_exhausted="raise").kind == "full"
+    fake.wait_idle()
