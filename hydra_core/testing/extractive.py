@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.testing.answer import FakeAnswer
-from hydra_core.testing.composing import Passage, best_keys, compose, plain_answer
+from hydra_core.testing.composing import ALL, best_keys, compose, plain_answer
 from hydra_core.testing.findings import report_on
+from hydra_core.testing.passages import Passage
 from hydra_core.testing.questions import Query
 from hydra_core.testing.ranking import rank
 from hydra_core.testing.words import sentences
@@ -124,7 +125,7 @@ def _synthesis(asked: re.Match[str], *, selecting: bool) -> str:
     passages = list(_passages(asked["facts"]))
     if selecting:
         return json.dumps({"kept": best_keys(query, passages)})
-    return compose(query, passages, whole=(asked["share"] or "100 %").strip() == "100 %")
+    return compose(query, passages, share=(asked["share"] or ALL).strip())
 
 
 def _passages(facts: str) -> Iterator[Passage]:
@@ -136,7 +137,7 @@ def _chat_answer(texts: list[str], last: str) -> str:
     """Answer a retrieval prompt from its context; say what this model is to anything else."""
     question = _question(last)
     context = "\n\n".join(_contexts(texts, question))
-    found = rank(Query.of(question), sentences(context)) if context else []
+    found = rank(Query.of(question), sentences(context)).scored if context else ()
     return plain_answer(question, [one.sentence.text for one in found[:2] if one.cover >= 0.3])
 
 
