@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.testing.answer import FakeAnswer
-from hydra_core.testing.composing import ALL, best_keys, compose, plain_answer
-from hydra_core.testing.findings import report_on
-from hydra_core.testing.passages import Passage
-from hydra_core.testing.questions import Query
-from hydra_core.testing.ranking import rank
-from hydra_core.testing.words import sentences
+from hydra_core.testing.reading.composing import ALL, best_keys, compose, plain_answer
+from hydra_core.testing.reading.findings import report_on
+from hydra_core.testing.reading.passages import Passage
+from hydra_core.testing.reading.questions import Query
+from hydra_core.testing.reading.ranking import rank
+from hydra_core.testing.reading.words import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hydra_core.testing.findings import Finding
+    from hydra_core.testing.reading.findings import Finding
 
 _MAP: Final = re.compile(
     r"<text (?P<mark>[0-9a-f]+)>\n(?P<text>.*?)\n</text (?P=mark)>\s*Question: (?P<question>.*)",

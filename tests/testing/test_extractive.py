@@ -12,10 +12,10 @@ from hydra_core.swarm.split import split
 from hydra_core.swarm.values import Fact
 from hydra_core.testing.answer import Answerer
 from hydra_core.testing.extractive import ExtractiveModel
-from hydra_core.testing.findings import QUOTE_WORDS
-from hydra_core.testing.questions import Query
+from hydra_core.testing.reading.findings import QUOTE_WORDS
+from hydra_core.testing.reading.questions import Query
+from hydra_core.testing.reading.words import names, sentences, stem
 from hydra_core.testing.ships_log import ships_log
-from hydra_core.testing.words import names, sentences, stem
 
 INN = """\
 The Old Inn

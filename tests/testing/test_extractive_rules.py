@@ -11,13 +11,13 @@ from hydra_core.swarm.prompts import map_prompt
 from hydra_core.swarm.split import split
 from hydra_core.swarm.synthesize import Synthesis
 from hydra_core.swarm.values import Fact, percent
-from hydra_core.testing.definitions import continues, defines, places
-from hydra_core.testing.english import stem
 from hydra_core.testing.extractive import ExtractiveModel
-from hydra_core.testing.findings import QUOTE_WORDS
-from hydra_core.testing.questions import Query
-from hydra_core.testing.speech import addressed, speakers
-from hydra_core.testing.words import names, sentences, stems
+from hydra_core.testing.reading.definitions import continues, defines, places
+from hydra_core.testing.reading.english import stem
+from hydra_core.testing.reading.findings import QUOTE_WORDS
+from hydra_core.testing.reading.questions import Query
+from hydra_core.testing.reading.speech import addressed, speakers
+from hydra_core.testing.reading.words import names, sentences, stems
 
 MODEL = ExtractiveModel()
 

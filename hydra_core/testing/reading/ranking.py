@@ -12,18 +12,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.definitions import continues, defines
-from hydra_core.testing.echoes import asks_the_same
-from hydra_core.testing.english import COPULAS, PEOPLE, SPEECH, STOPWORDS, stem
-from hydra_core.testing.forms import FORMED, NEEDED, fits
-from hydra_core.testing.holding import held_alone, held_nearby, narrator_of, tell
+from hydra_core.testing.reading.definitions import continues, defines
+from hydra_core.testing.reading.echoes import asks_the_same
+from hydra_core.testing.reading.english import COPULAS, PEOPLE, SPEECH, STOPWORDS, stem
+from hydra_core.testing.reading.forms import FORMED, NEEDED, fits
+from hydra_core.testing.reading.holding import held_alone, held_nearby, narrator_of, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hydra_core.testing.holding import Held
-    from hydra_core.testing.questions import Named, Query
-    from hydra_core.testing.words import Sentence
+    from hydra_core.testing.reading.holding import Held
+    from hydra_core.testing.reading.questions import Named, Query
+    from hydra_core.testing.reading.words import Sentence
 
 RELEVANT: Final = 0.4
 """Share of the question that a sentence and its neighbours must speak of to be reported."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.definitions import spells_out
-from hydra_core.testing.english import PRONOUNS, synonyms
-from hydra_core.testing.speech import addressed, bystanders, speakers
-from hydra_core.testing.words import stems
+from hydra_core.testing.reading.definitions import spells_out
+from hydra_core.testing.reading.english import PRONOUNS, synonyms
+from hydra_core.testing.reading.speech import addressed, bystanders, speakers
+from hydra_core.testing.reading.words import stems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hydra_core.testing.questions import Named, Query
-    from hydra_core.testing.words import Sentence
+    from hydra_core.testing.reading.questions import Named, Query
+    from hydra_core.testing.reading.words import Sentence
 
 Held = dict[str, float]
 """For each stem of a question that a sentence holds, how well (0..1)."""

@@ -6,16 +6,16 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.forms import beside, titled
-from hydra_core.testing.passages import DIRECT
-from hydra_core.testing.speech import bystanders
-from hydra_core.testing.words import names, stems
+from hydra_core.testing.reading.forms import beside, titled
+from hydra_core.testing.reading.passages import DIRECT
+from hydra_core.testing.reading.speech import bystanders
+from hydra_core.testing.reading.words import names, stems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hydra_core.testing.passages import Ranked
-    from hydra_core.testing.questions import Query
+    from hydra_core.testing.reading.passages import Ranked
+    from hydra_core.testing.reading.questions import Query
 
 _VOTERS: Final = 6
 _WORTHY: Final = 0.5

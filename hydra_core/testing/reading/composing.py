@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.counting import counted
-from hydra_core.testing.english import STOPWORDS
-from hydra_core.testing.forms import FORMED, NEEDED, fits
-from hydra_core.testing.naming import leading_name
-from hydra_core.testing.passages import DIRECT, rank_passages
-from hydra_core.testing.words import CORRECTIONS, stems
+from hydra_core.testing.reading.counting import counted
+from hydra_core.testing.reading.english import STOPWORDS
+from hydra_core.testing.reading.forms import FORMED, NEEDED, fits
+from hydra_core.testing.reading.naming import leading_name
+from hydra_core.testing.reading.passages import DIRECT, rank_passages
+from hydra_core.testing.reading.words import CORRECTIONS, stems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hydra_core.testing.passages import Passage, Ranked
-    from hydra_core.testing.questions import Query
+    from hydra_core.testing.reading.passages import Passage, Ranked
+    from hydra_core.testing.reading.questions import Query
 
 MODEL_NAME: Final = "Hydra's built-in extractive model"
 

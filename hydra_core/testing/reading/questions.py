@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from hydra_core.testing.english import (
+from hydra_core.testing.reading.english import (
     PEOPLE,
     QUESTION_STOPWORDS,
     TITLES,
@@ -16,7 +16,7 @@ from hydra_core.testing.english import (
     stem,
     synonyms,
 )
-from hydra_core.testing.words import TITLE, joined_initials, names, stems
+from hydra_core.testing.reading.words import TITLE, joined_initials, names, stems
 
 _KINDS: Final = (
     ("age", r"\bhow old\b|\bwhat age\b"),

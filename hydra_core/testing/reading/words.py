@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.english import NOT_NAMES, STOPWORDS, stem
+from hydra_core.testing.reading.english import NOT_NAMES, STOPWORDS, stem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

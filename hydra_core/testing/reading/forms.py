@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.definitions import places
-from hydra_core.testing.english import (
+from hydra_core.testing.number_words import NUMBER_WORDS
+from hydra_core.testing.reading.definitions import places
+from hydra_core.testing.reading.english import (
     COINS,
     COLOURS,
     COPULAS,
@@ -18,14 +19,13 @@ from hydra_core.testing.english import (
     TIMES,
     stem,
 )
-from hydra_core.testing.number_words import NUMBER_WORDS
-from hydra_core.testing.words import CAUSES, names, stems
+from hydra_core.testing.reading.words import CAUSES, names, stems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from hydra_core.testing.questions import Query
-    from hydra_core.testing.words import Sentence
+    from hydra_core.testing.reading.questions import Query
+    from hydra_core.testing.reading.words import Sentence
 
 NEEDED: Final = frozenset(("count", "money", "duration", "age", "when"))
 """Kinds to which a sentence without the form is no answer at all."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.ranking import score_alone
-from hydra_core.testing.words import Sentence, stems
+from hydra_core.testing.reading.ranking import score_alone
+from hydra_core.testing.reading.words import Sentence, stems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hydra_core.testing.questions import Query
+    from hydra_core.testing.reading.questions import Query
 
 DIRECT: Final = 0.5
 """Share of the question that a passage must hold to count as an answer."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.english import STOPWORDS, stem
 from hydra_core.testing.number_words import number_of
-from hydra_core.testing.words import stems
+from hydra_core.testing.reading.english import STOPWORDS, stem
+from hydra_core.testing.reading.words import stems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hydra_core.testing.passages import Passage
-    from hydra_core.testing.questions import Query
+    from hydra_core.testing.reading.passages import Passage
+    from hydra_core.testing.reading.questions import Query
 
 _TOTAL: Final = re.compile(r"\b(?:in all|altogether|in total|total|overall)\b", re.IGNORECASE)
 _COUNTED: Final = re.compile(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.words import stems
+from hydra_core.testing.reading.words import stems
 
 if TYPE_CHECKING:
-    from hydra_core.testing.questions import Query
+    from hydra_core.testing.reading.questions import Query
 
 _ASKING: Final = re.compile(r"\b(who|what|where|when|why|how|which)\b", re.IGNORECASE)
 _IS: Final = re.compile(r"(?:'s|\s+(?:is|was|are|were))\b", re.IGNORECASE)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.echoes import asks_the_same
-from hydra_core.testing.holding import tells
-from hydra_core.testing.ranking import Scored, rank
-from hydra_core.testing.words import Sentence, names, sentences, stems
+from hydra_core.testing.reading.echoes import asks_the_same
+from hydra_core.testing.reading.holding import tells
+from hydra_core.testing.reading.ranking import Scored, rank
+from hydra_core.testing.reading.words import Sentence, names, sentences, stems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hydra_core.testing.questions import Named, Query
+    from hydra_core.testing.reading.questions import Named, Query
 
 MOST_FOUND: Final = 7
 MOST_COUNTED: Final = 14

@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.testing.english import PEOPLE, stem
-from hydra_core.testing.words import TITLE
+from hydra_core.testing.reading.english import PEOPLE, stem
+from hydra_core.testing.reading.words import TITLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Final
 
 _ENGLISH: Final = tomllib.loads(
-    resources.files("hydra_core.testing").joinpath("english.toml").read_text(encoding="utf-8")
+    resources.files("hydra_core.testing.reading").joinpath("english.toml").read_text(encoding="utf-8")
 )
 _IRREGULAR: Final = {
     form: base for base, forms in _ENGLISH["irregular"].items() for form in forms.split()

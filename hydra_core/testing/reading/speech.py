@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hydra_core.testing.english import PEOPLE, SPEECH, stem
-from hydra_core.testing.words import TITLE, stems
+from hydra_core.testing.reading.english import PEOPLE, SPEECH, stem
+from hydra_core.testing.reading.words import TITLE, stems
 
 _SAID: Final = "|".join(sorted(SPEECH))
 _CALLED: Final = rf"(?:{TITLE}\s+)?[A-Z][\w'-]+(?:\s+[A-Z][\w'-]+){{0,2}}"
