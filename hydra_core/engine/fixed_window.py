@@ -14,7 +14,8 @@ class FixedWindow:
     """All units return at known instants: every `length` seconds from `resets_at` on.
 
     Within a guard of the reset nobody knows on which side of it the provider counts a
-    request, so it counts on both until its answer tells.
+    request, so it counts on both until its answer tells. A booking's date is the number
+    of the last window that may count it.
     """
 
     __slots__ = (
@@ -76,42 +77,27 @@ class FixedWindow:
 
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount` in the window that is open, and near its end in the next as well."""
-        charge = [0.0, amount, 1.0]
-        self._book(charge, now)
-        return charge
-
-    def _book(self, charge: Charge, now: float) -> None:
-        """Count it here; its date is the last window that may count it."""
         self.used(now)
-        self._used += charge[AMOUNT]
-        charge[DATE] = self._epoch
-        if now >= self.resets_at - self._guard:
-            self._carried += charge[AMOUNT]
-            charge[DATE] += 1.0
-
-    def _unbook(self, charge: Charge, now: float) -> None:
-        self.used(now)
-        if charge[DATE] >= self._epoch:
-            self._used -= charge[AMOUNT]
-        if charge[DATE] > self._epoch:
-            self._carried -= charge[AMOUNT]
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """It counts in the window in which it leaves."""
-        self._unbook(charge, now)
-        self._book(charge, now)
+        self._used += amount
+        if now < self.resets_at - self._guard:
+            return [self._epoch, amount, 1.0]
+        self._carried += amount
+        return [self._epoch + 1.0, amount, 1.0]
 
     def settle(self, charge: Charge, amount: float, now: float) -> None:
         """Correct a booking of a window that is still open."""
-        self._unbook(charge, now)
+        self.used(now)
         if charge[DATE] < self._epoch:
             return
+        more = amount - charge[AMOUNT]
+        self._used += more
+        if charge[DATE] > self._epoch:
+            if now < self.resets_at:  # answered before the reset, it arrived before
+                self._carried -= charge[AMOUNT]
+                charge[DATE] = self._epoch
+            else:
+                self._carried += more
         charge[AMOUNT] = amount
-        self._used += amount
-        if now >= self.resets_at:  # it may have arrived on either side of the reset
-            self._carried += amount if charge[DATE] > self._epoch else 0.0
-        else:
-            charge[DATE] = self._epoch
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """Believe a larger count, and the provider's own instant of reset."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # How many waiting tickets may start out of turn in groups that nobody before them claims.
 _LOOKAHEAD: Final = 16
+# All of a limit, and the rounding of many additions.
+_FULL: Final = 1.0 + 1e-9
 # A park that ends this much after the next start is still in time, in seconds.
 _SLACK: Final = 0.001
 
@@ -126,21 +128,31 @@ class KeyManager:
             self.serve(now)
 
     def claim(self, ticket: Ticket, now: float) -> Lease | None:
-        """Take the lease that was granted, dated from now: the wire is reached only now.
+        """Take the lease that was granted, charged as of now: the wire is reached only now.
 
-        One whose deployment has come to rest since the grant goes back, and the ticket
-        stands where it stood.
+        One that can no longer be used goes back, and the ticket stands where it stood.
         """
         lease, ticket.lease = ticket.lease, None
-        if lease is not None and lease.deployment.rests_at(now):
-            ticket.route.line.join(ticket)
-            self._waiting[ticket.route] = None
-            self.settle(lease, now, requests=0.0, tokens=0.0)
-            lease, ticket.lease = ticket.lease, None
-        if lease is not None:
-            lease.group.redate(lease.charges, now)
-            lease.granted = now
+        if lease is None or self._renewed(lease, now):
+            return lease
+        ticket.route.line.join(ticket)
+        self._waiting[ticket.route] = None
+        self.settle(lease, now, requests=0.0, tokens=0.0)
+        lease, ticket.lease = ticket.lease, None
         return lease
+
+    @staticmethod
+    def _renewed(lease: Lease, now: float) -> bool:
+        """Charge it anew; False when it can no longer be used.
+
+        Its deployment may have come to rest, or its booking expired and others used that room.
+        """
+        group = lease.group
+        group.settle(lease.charges, requests=0.0, tokens=0.0, now=now)
+        usable = not lease.deployment.rests_at(now) and group.pressure(lease.tokens, now) <= _FULL
+        lease.charges = group.charge(lease.tokens, now)
+        lease.granted = now
+        return usable
 
     def serve(self, now: float) -> None:
         """Grant leases to whoever can start now; `take_rung` tells whom to wake."""

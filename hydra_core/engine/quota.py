@@ -87,11 +87,6 @@ class QuotaGroup:
             for window in self.windows
         )
 
-    def redate(self, charges: tuple[Charge, ...], now: float) -> None:
-        """The request leaves only now, later than it was booked."""
-        for window, charge in zip(self.windows, charges, strict=False):
-            window.redate(charge, now)
-
     def settle(
         self, charges: tuple[Charge, ...], *, requests: float, tokens: float, now: float
     ) -> None:

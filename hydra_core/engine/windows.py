@@ -55,9 +55,6 @@ class Window(Protocol):
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount`; the result is what `settle` takes."""
 
-    def redate(self, charge: Charge, now: float) -> None:
-        """The request of this booking leaves only now."""
-
     def settle(self, charge: Charge, amount: float, now: float) -> None:
         """Correct a booking to what was really used; `now` is when the answer came."""
 
@@ -129,14 +126,6 @@ class SlidingWindow:
         self._charges.append(charge)
         self._used += amount
         return charge
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """The request of this booking leaves only now, though the booking may have expired."""
-        charge[DATE] = now + self._guard
-        if not charge[LIVE]:
-            charge[LIVE] = 1.0
-            self._charges.append(charge)
-            self._used += charge[AMOUNT]
 
     def settle(self, charge: Charge, amount: float, now: float) -> None:
         """Correct a booking. It arrived by `now`, so it is dated no later."""
@@ -219,16 +208,22 @@ class Bucket:
             # what ours would gain meanwhile, the provider's never had.
             self._since += spilt / rate
         self._level -= amount
-        return [now, amount, 1.0]
-
-    def redate(self, charge: Charge, now: float) -> None:
-        """A bucket does not date its bookings."""
+        self._charged += 1.0
+        while self._peaks and self._peaks[-1][1] <= level:
+            self._peaks.pop()
+        self._peaks.append((self._charged, level))
+        return [self._charged, amount, 1.0]
 
     def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Put back what was not used, or take what was used on top."""
-        self.room(now)
-        self._level = min(self.limit, self._level + charge[AMOUNT] - amount)
+        """Put back what was not used and not spilt, or take what was used on top."""
+        more = charge[AMOUNT] - amount
         charge[AMOUNT] = amount
+        if more > 0.0:
+            since = bisect_right(self._peaks, (charge[DATE], NEVER))
+            later = self._peaks[since:]
+            more = min(more, self.limit - max((level for _, level in later), default=0.0))
+            self._peaks[since:] = [(number, level + more) for number, level in later]
+        self._level = min(self.limit, self.room(now) + more)
 
     def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
         # reset of a bucket is when it is full, which its refill rate already says

@@ -107,6 +107,20 @@ def test_a_claimed_lease_counts_from_the_claim(make_pool):
     assert pool.manager.earliest(pool.route(), ONE, (), 101.0) == pytest.approx(160.25)
 
 
+@pytest.mark.parametrize("shape", ["sliding", "bucket", "fixed"])
+def test_a_claim_finds_no_room_that_others_used_since(make_pool, shape):
+    """A grant left unclaimed until its booking expired is no right to exceed the limit."""
+    pool = make_pool([{"tpm": 100, "shape": shape}])
+    size = Size(0, 1, None, known_tokens=60.0)
+    ticket = pool.manager.join(pool.route(), size, (), 0, 1.0)
+    assert ticket.lease is not None
+    pool.lease(130.0, 90.0)
+    assert pool.manager.claim(ticket, 130.5) is None
+    assert pool.route().line.first(9) == [ticket]
+    assert ticket.start > 130.5
+    assert used(pool, "k1", 130.5) == [pytest.approx(90.0, abs=1.0)]
+
+
 @pytest.mark.parametrize(
     ("fault", "retry"), [(Fault.RATE_LIMIT_MINUTE, 30.0), (Fault.AUTH, None), (Fault.TIMEOUT, None)]
 )
