@@ -10,6 +10,7 @@ All times are monotonic seconds.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -161,9 +162,23 @@ class Bucket:
 
     Groq and OpenAI state their waits as exactly this arithmetic:
     wait = (used + requested - limit) / (limit / length).
+
+    A booking's date is its number. What was not used comes back only as far as the bucket
+    had room for it ever since: the provider's bucket spilt the rest. `_peaks` are the
+    levels just before a charge, without those that a later and higher one outweighs.
     """
 
-    __slots__ = ("_guard", "_level", "_since", "configured", "kind", "length", "limit")
+    __slots__ = (
+        "_charged",
+        "_guard",
+        "_level",
+        "_peaks",
+        "_since",
+        "configured",
+        "kind",
+        "length",
+        "limit",
+    )
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -175,6 +190,8 @@ class Bucket:
         self._guard = guard_of(length)
         self._level = limit
         self._since = 0.0  # when `_level` was true; it may lie a guard ahead
+        self._charged = 0.0  # the number of the last charge
+        self._peaks: list[tuple[float, float]] = []
 
     def room(self, now: float) -> float:
         """What the bucket holds at `now`."""
