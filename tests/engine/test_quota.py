@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from hydra_core.engine.quota import QuotaGroup
-from hydra_core.engine.windows import GUARD, NEVER
+from hydra_core.engine.windows import GUARD, LATEST, NEVER
 
 SHAPES = ("sliding", "bucket", "fixed")
 MINUTE, DAY = 60.0, 86_400.0
@@ -127,7 +127,7 @@ def test_an_answer_ends_the_doubt_about_the_date(make_window):
     """An unanswered request is dated a guard late, an answered one no later than its answer."""
     window = make_window("sliding", "requests", 1.0)
     charge = window.charge(1.0, 10.0)
-    assert window.earliest(1.0, 11.0) == 70.0 + GUARD
+    assert window.earliest(1.0, 11.0) == 70.0 + window._guard
     window.settle(charge, 1.0, 10.1)
     assert window.earliest(1.0, 11.0) == pytest.approx(70.1)
 
@@ -273,7 +273,7 @@ def test_a_group_starts_when_every_limit_has_room(make_window):
     group = QuotaGroup("acme", [calls, tokens])
     group.charge(90.0, 0.0)
     assert group.earliest(5.0, 1.0) == 1.0
-    assert group.earliest(20.0, 1.0) == 60.0 + GUARD
+    assert group.earliest(20.0, 1.0) == 60.0 + tokens._guard
     assert group.earliest(101.0, 1.0) == NEVER
     assert group.pressure(5.0, 1.0) == pytest.approx(1.0)
     assert group.pressure(20.0, 1.0) > 1.0

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from hydra_core.engine import blame, choice, windows
+from hydra_core.engine import blame, choice
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment
 from hydra_core.engine.dispatch import Dispatch
@@ -193,7 +193,13 @@ def _no_reservation(patch):
 
 
 def _charged_early(patch):
-    patch.setattr(windows, "guard_of", lambda _: 0.0)
+    begin = SlidingWindow.__init__
+
+    def early(self, *args, **kwargs):
+        begin(self, *args, **kwargs)
+        self._guard = 0.0
+
+    patch.setattr(SlidingWindow, "__init__", early)
 
 
 def _settled_without_a_cancel(patch):
