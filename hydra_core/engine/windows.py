@@ -26,6 +26,12 @@ NEVER: Final = float("inf")
 GUARD: Final = 0.25
 _GUARD_SHARE: Final = 0.05
 
+# A rolling window forgets the doubt with the answer, so it can afford more of it: a
+# starved process or a slow handshake puts a request on the wire this much later, in
+# seconds (but at most a quarter of the window). Only calls that take longer pay for it.
+LATEST: Final = 1.0
+_LATEST_SHARE: Final = 0.25
+
 Charge = list[float]
 """One booking in a window: [date, amount, 1.0 while the window still counts it]."""
 DATE, AMOUNT, LIVE = 0, 1, 2
@@ -82,7 +88,7 @@ class SlidingWindow:
         self.limit = limit
         self.length = length
         self.configured = configured
-        self._guard = guard_of(length)
+        self._guard = min(LATEST, length * _LATEST_SHARE)
         self._charges: deque[Charge] = deque()
         self._used = 0.0
 
