@@ -174,3 +174,13 @@ def test_two_engines_share_nothing(make_pool):
     assert one.lease(1.0) is not None
     assert one.lease(1.0) is None
     assert other.lease(1.0) is not None
+
+
+def test_what_is_shown_of_a_pool_names_its_parts(make_pool):
+    """Deployments, leases and tickets print as people speak of them."""
+    pool = make_pool([{"concurrency": 1}])
+    assert repr(pool.by("k1")) == "<Deployment acme/m via k1>"
+    pool.lease(1.0)
+    waiting = pool.manager.join(pool.route(), ONE, (), 3, 1.0)
+    assert repr(waiting) == "<Ticket 2 priority 3: waiting>"
+    assert pool.by("k1").resting_for(1.0) is None

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from hydra_core.engine.quota import QuotaGroup
-from hydra_core.engine.windows import GUARD, LATEST, NEVER
+from hydra_core.engine.windows import GUARD, NEVER
 
 SHAPES = ("sliding", "bucket", "fixed")
 MINUTE, DAY = 60.0, 86_400.0
