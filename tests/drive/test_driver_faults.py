@@ -78,7 +78,8 @@ def test_a_fault_is_remembered_for_its_rest_and_no_longer(
     while len(asked := [call for call in fake.log if call.key == "fake-1"]) < 2:
         assert caller.chat(hydra, "hello").kind == "full"
     struck, again = asked
-    assert again.at - (struck.at + struck.latency) > least - 0.005
+    # From the arrival: when the judge notices that a hung caller has left depends on the machine.
+    assert again.at - struck.at > least - 0.005
 
 
 def test_a_dead_key_is_never_asked_again(caller, pool, serve):
