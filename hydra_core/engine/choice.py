@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # A choice looks at this many ready deployments, those used longest ago. Power of two
 # choices already comes close to looking at all; eight make small pools exact.
 _SAMPLE: Final = 8
+# A strategy that promises the first, the cheapest or the fastest owes a longer look.
+_STRICT: Final = frozenset({"priority", "cheapest", "fastest", "least_used", "least_busy"})
+_STRICT_SAMPLE: Final = 64
 # Who waits for no moment stands in no order: among those a longer look is worth while.
 _LONG_LOOK: Final = 48
 NOBODY: Final[frozenset[QuotaGroup]] = frozenset()
@@ -48,6 +51,7 @@ class Chooser:
         self, deployments: Iterable[Deployment], *, strategy: str, rotate_at: float
     ) -> None:
         self._rank = STRATEGIES[strategy]
+        self._sample = _STRICT_SAMPLE if strategy in _STRICT else _SAMPLE
         self._rotate_at = rotate_at
         self._rosters: dict[Deployment, list[Roster]] = {d: [] for d in deployments}
 
@@ -95,7 +99,7 @@ class Chooser:
         best_tokens = usual = 0.0
         model: ModelFacts | None = None
         while best is None:
-            sample = list(islice(roster.ready, passed_over, passed_over + _SAMPLE))
+            sample = list(islice(roster.ready, passed_over, passed_over + self._sample))
             for deployment in sample:
                 if deployment.group in claimed or (avoid and avoids(avoid, deployment)):
                     passed_over += 1
@@ -118,7 +122,7 @@ class Chooser:
                 )
                 if best_rank is None or rank < best_rank:
                     best, best_rank, best_tokens = deployment, rank, tokens
-            if len(sample) < _SAMPLE:
+            if len(sample) < self._sample:
                 break
         if best is None:
             return None

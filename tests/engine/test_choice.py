@@ -207,3 +207,10 @@ def test_a_key_that_rests_for_a_larger_request_serves_a_smaller_one(make_pool):
     assert pool.lease(2.0, tokens=900.0) is None
     ticket = pool.manager.join(pool.route(), Size(0, 1, None, known_tokens=600.0), (), 0, 3.0)
     assert pool.manager.claim(ticket, 3.0) is not None
+
+
+def test_the_first_of_many_keys_is_the_first(make_pool):
+    """`priority` takes the first key that can serve, however many stand beside it."""
+    pool = make_pool([{"rpm": 2} for _ in range(40)], strategy="priority", rotate_at=1.0)
+    served = [pool.lease(1.0).deployment.key for _ in range(6)]
+    assert served == ["k1", "k1", "k2", "k2", "k3", "k3"]
