@@ -43,6 +43,7 @@ class Account:
         self._reports: dict[int, ShardReport] = {}
         self._events: list[SwarmProgress] = []
         self._done_before = 0
+        self._began: float | None = None
 
     @property
     def reports(self) -> tuple[ShardReport, ...]:
@@ -82,6 +83,7 @@ class Account:
         tries = max(1, len(reply.attempts)) if reply is not None else 1
         report = replace(report, attempts=report.attempts + tries)
         if reply is not None:
+            self._began = start if self._began is None else min(self._began, start)
             report = replace(
                 report,
                 provider=reply.provider,
@@ -138,7 +140,9 @@ class Account:
         fresh = done - self._done_before
         if fresh <= 0 or now <= 0:
             return None if self._expected is None else max(0.0, self._expected - now)
-        return now / fresh * (len(self._reports) - done)
+        # Waiting for the first capacity is no part of the pace.
+        busy = now - (self._began or 0.0)
+        return busy / fresh * (len(self._reports) - done)
 
 
 def outcome_name(outcome: Outcome) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from hydra_core.swarm.job import SYNTHESIS_TOKENS
-from hydra_core.swarm.shortage import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +20,20 @@ MAP_PRIORITY: Final = -1
 SYNTHESIS_PRIORITY: Final = 0
 
 
+class Settings(Protocol):
+    """What a swarm needs to know of its caller's configuration."""
+
+    @property
+    def max_wait(self) -> float:
+        """Seconds that one call may wait for capacity, and a swarm bears an outage."""
+
+
 class Caller(Protocol):
     """Who makes the calls: it chooses keys, waits for them, and fails over."""
+
+    @property
+    def config(self) -> Settings:
+        """The configuration in force."""
 
     def chat(
         self,
@@ -71,6 +82,11 @@ class Route:
     lane: str | None
     clock: Callable[[], float]
 
+    @property
+    def max_wait(self) -> float:
+        """Seconds that a call without a deadline stands in line before it comes back unserved."""
+        return self.caller.config.max_wait
+
     def chat(self, messages: tuple[Message, ...], **limits: Any) -> Reply:
         return self.caller.chat(
             list(messages), model=self.model, lane=self.lane, on_exhausted="raise", **limits
@@ -82,19 +98,19 @@ class Route:
         )
 
 
-def map_limits(task: MapTask) -> dict[str, Any]:
+def map_limits(task: MapTask, max_wait: float) -> dict[str, Any]:
     return {
         "max_tokens": task.max_tokens,
         "deadline": task.timeout,
-        "max_wait": PATIENCE if task.timeout is None else task.timeout,
+        "max_wait": max_wait if task.timeout is None else task.timeout,
         "priority": MAP_PRIORITY,
     }
 
 
-def synthesis_limits(left: float | None) -> dict[str, Any]:
+def synthesis_limits(left: float | None, max_wait: float) -> dict[str, Any]:
     return {
         "max_tokens": SYNTHESIS_TOKENS,
         "deadline": left,
-        "max_wait": PATIENCE if left is None else left,
+        "max_wait": max_wait if left is None else left,
         "priority": SYNTHESIS_PRIORITY,
     }

@@ -16,7 +16,7 @@ from hydra_core.swarm.prompts import MAP_INSTRUCTIONS, SYNTHESIS_INSTRUCTIONS
 from hydra_core.swarm.reading import MAP_TOKENS, SwarmRun
 from hydra_core.swarm.report import build_result, nothing_read, waiting_result
 from hydra_core.swarm.resume import Checkpoint, checkpoint_of
-from hydra_core.swarm.shortage import allowance_of
+from hydra_core.swarm.shortage import HORIZON, allowance_of
 from hydra_core.swarm.split import split
 from hydra_core.swarm.synthesize import CHARS_PER_TOKEN, Synthesis
 from hydra_core.swarm.values import percent
@@ -37,9 +37,6 @@ SYNTHESIS_TOKENS: Final = 1_200
 MOST_OUTSTANDING: Final = 64
 LANES_UNKNOWN: Final = 8
 """Calls kept outstanding at a group whose concurrency nobody stated."""
-
-HORIZON: Final = 3_600.0
-"""Seconds within which a swarm without a deadline counts on quota to come back."""
 
 FACTS_MOST: Final = 16_000
 FACTS_LEAST: Final = 500
@@ -80,8 +77,11 @@ class SwarmJob:
         deadline: float | None,
         resume: str | SwarmResult | None,
         language: Language,
+        patience: float,
     ) -> SwarmJob:
         """Load, plan and cut a source. `deadline` is seconds from the start.
+
+        `patience` is how many seconds an outage is borne without a deadline.
 
         Raises:
             SourceError: the source cannot be read.
@@ -110,6 +110,7 @@ class SwarmJob:
             account=account,
             width=width,
             deadline=deadline,
+            patience=patience,
             allowance=allowance_of(
                 capacity,
                 calls=len(unread),
@@ -176,10 +177,9 @@ class SwarmJob:
 
     def _nothing(self, now: float) -> SwarmResult:
         until = self.reading.eta_at
-        late = now >= self.reading.close_at
-        if until is None and not late:
-            reasons = [report.reason or report.state for report in self.account.reports]
-            raise nothing_read(self.reading.errors, reasons)
+        reasons = {report.reason or report.state for report in self.account.reports}
+        if until is None and reasons != {"deadline"}:
+            raise nothing_read(self.reading.errors, self.account.reports)
         return waiting_result(
             ledger=self.ledger,
             account=self.account,

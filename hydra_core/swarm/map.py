@@ -23,6 +23,7 @@ from hydra_core.errors import (
 from hydra_core.messages import Fault
 from hydra_core.swarm.citations import ShardQuotes, Verified
 from hydra_core.swarm.prompts import paragraphs_of
+from hydra_core.swarm.shortage import trouble_of
 from hydra_core.swarm.split import CONTEXT_TAIL, Shard
 from hydra_core.swarm.values import Fact
 
@@ -127,7 +128,7 @@ def read_error(error: Exception) -> Outcome:
     """
     match error:
         case DeadlineExceeded():
-            return Failed(Fault.TIMEOUT, error, again=True)
+            return Failed(trouble_of(error) or Fault.TIMEOUT, error, again=True)
         case PoolExhausted():
             return Exhausted(error.eta, error)
         case ContextTooLong():

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, assert_never
 
+from hydra_core.errors import PoolExhausted
 from hydra_core.messages import Fault
 from hydra_core.swarm.map import Exhausted, Failed, Read, TooLong, Truncated, Unparsable, halve
 from hydra_core.swarm.prompts import map_prompt, repair_prompt
-from hydra_core.swarm.shortage import PATIENCE, Allowance, Shortage
+from hydra_core.swarm.shortage import HORIZON, Allowance, Shortage, trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,6 +46,9 @@ RESERVE_SHARE: Final = 0.2
 RESERVE_MOST: Final = 20.0
 RESERVE_LATENCIES: Final = 1.5
 """The synthesis is given this many of the slowest map calls seen: its output is longer."""
+
+PATIENCE: Final = 30.0
+"""Seconds without any reply after which an outage is taken for lasting."""
 
 GRACE: Final = 0.1
 """Share of the reserve that calls in flight may overrun the close of the map."""
@@ -98,9 +102,10 @@ class SwarmRun:
     """The map phase of one swarm; times are seconds from its start.
 
     `shards` are given in the order in which they are to be read; `width` is the
-    number of calls to keep outstanding, `allowance` what the quota leaves for them.
-    The driver asks `step`, obeys, and hands
-    every call's end to `report`; at `Close` it calls `close`.
+    number of calls to keep outstanding, `allowance` what the quota leaves for them,
+    `patience` how many seconds an outage is borne when no deadline says it. The
+    driver asks `step`, obeys, and hands every call's end to `report`; at `Close` it
+    calls `close`.
     """
 
     def __init__(
@@ -114,6 +119,7 @@ class SwarmRun:
         width: int,
         deadline: float | None = None,
         allowance: Allowance | None = None,
+        patience: float = PATIENCE,
     ) -> None:
         self.facts: list[Fact] = []
         self.errors: list[Exception] = []
@@ -126,7 +132,11 @@ class SwarmRun:
         self._deadline = deadline
         self._tries: dict[int, _Tries] = {}
         self._flying: dict[int, MapTask] = {}
-        self._shortage = Shortage(patience=PATIENCE if deadline is None else inf)
+        self._shortage = (
+            Shortage(patience=patience, horizon=HORIZON)
+            if deadline is None
+            else Shortage(patience=inf, horizon=inf)
+        )
         self._allowance = allowance or Allowance(inf, None)
         self._slowest = 0.0
         for shard in self._queue:
@@ -141,7 +151,14 @@ class SwarmRun:
     def eta_at(self) -> float | None:
         """When the capacity that was missing last returns, if that is known."""
         until = self._shortage.until
-        return self._allowance.until if until is None else until
+        if until is not None or self._shortage.trouble is not None:
+            return until
+        return self._allowance.until
+
+    @property
+    def trouble(self) -> Fault | None:
+        """Why calls were not served last; None when they are, or nobody said."""
+        return self._shortage.trouble
 
     def step(self, now: float) -> Step:
         """What to do now."""
@@ -167,8 +184,7 @@ class SwarmRun:
         if reply is not None:
             calls = [attempt.latency for attempt in reply.attempts[-1:]] or [reply.latency]
             self._slowest = max(self._slowest, *calls)
-        if not isinstance(outcome, Exhausted):
-            self._shortage.ended(now)
+        self._note(task, outcome, now)
         match outcome:
             case Read(facts=facts):
                 self.facts += facts
@@ -182,9 +198,9 @@ class SwarmRun:
                 self._halve(shard, Fault.CONTEXT_TOO_LONG, now)
             case Unparsable(output=output):
                 self._unparsable(shard, output, now)
-            case Exhausted(eta=eta):
+            case Exhausted():
                 self.errors.append(outcome.error)
-                self._exhausted(shard, eta, now)
+                self._exhausted(shard, now)
             case Failed():
                 self._failed(shard, outcome, now)
             case _:
@@ -192,13 +208,29 @@ class SwarmRun:
 
     def close(self, now: float) -> None:
         """End the map: whatever is unread waits, and the ledger says why."""
-        reason = "deadline" if now >= self.close_at else "waiting"
+        reason = self._why_unread(now)
         left = [*self._queue, *(task.shard for task in self._flying.values())]
         for shard in left:
             self._ledger.waiting(shard, until=self.eta_at, reason=reason)
             self._account.settle(shard, "waiting", reason)
         self._queue.clear()
         self._flying.clear()
+
+    def _why_unread(self, now: float) -> str:
+        """Why what is left was not read: what went wrong last, unless time ran out."""
+        trouble = self._shortage.trouble
+        if now >= self.close_at and trouble in (None, Fault.TIMEOUT, Fault.CANCELLED):
+            return "deadline"
+        return trouble or "waiting"
+
+    def _note(self, task: MapTask, outcome: Outcome, now: float) -> None:
+        """Learn from a call's end whether calls are served."""
+        if isinstance(outcome, Exhausted):
+            self._shortage.seen(outcome.eta, now, trouble_of(outcome.error))
+        elif not (isinstance(outcome, Failed) and isinstance(outcome.error, PoolExhausted)):
+            self._shortage.ended(now)
+        elif not self._shortage.served_since(task.started):
+            self._shortage.seen(0.0, now, outcome.reason)
 
     def _launch(self, now: float) -> MapTask:
         shard = self._queue.popleft()
@@ -226,20 +258,21 @@ class SwarmRun:
         guess = min(RESERVE_SHARE * deadline, RESERVE_MOST)
         return min(max(learned, guess), deadline / 2)
 
-    def _exhausted(self, shard: Shard, eta: float | None, now: float) -> None:
+    def _exhausted(self, shard: Shard, now: float) -> None:
         """Put the shard back first in line; nothing starts before capacity returns."""
         self._tries[shard.index].made -= 1
         self._allowance = self._allowance.changed(1)
-        self._shortage.seen(eta, now)
         self._queue.appendleft(shard)
         self._ledger.waiting(shard, until=self._shortage.until)
         self._account.settle(shard, "waiting", "waiting")
         self._account.tell("waiting", now, shard)
 
     def _unparsable(self, shard: Shard, output: str, now: float) -> None:
+        """Have it repaired once; after that ask anew, of a model that has followed the form."""
         tries = self._tries[shard.index]
         if tries.repaired:
-            self._failed(shard, Failed(Fault.INVALID_RESPONSE), now)
+            able = self._ledger.coverage > 0.0
+            self._failed(shard, Failed(Fault.INVALID_RESPONSE, again=able), now)
             return
         tries.draft = output
         self._again(shard, now)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.swarm.resume import token_of
+from hydra_core.swarm.shortage import OUTAGES, trouble_of
 from hydra_core.swarm.values import SwarmResult
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hydra_core.swarm.coverage import CoverageLedger
     from hydra_core.swarm.document import Document
     from hydra_core.swarm.synthesize import Answer
-    from hydra_core.swarm.values import Fact, NotRead, QuoteState, SwarmPlan
+    from hydra_core.swarm.values import Fact, NotRead, QuoteState, ShardReport, SwarmPlan
     from hydra_core.swarm.wording import Language
 
 _SAID: Final[Mapping[Language, Mapping[str, str]]] = {
@@ -27,8 +28,8 @@ _SAID: Final[Mapping[Language, Mapping[str, str]]] = {
         "eta": "Capacity returns in about {seconds} s; ask again then.",
         "deadline": "No part of the text has been read yet, so this is no answer: the deadline "
         "was too short for a single part. Ask again with a longer one.",
-        "listed": "No model could write the answer. These passages were found, in the order of "
-        "the text:",
+        "listed": "No model could write the answer. These are the surest of the passages found, in "
+        "the order of the text:",
         "uncited": "The model named no passages; those it was given include {marks}.",
     },
     "es": {
@@ -37,8 +38,8 @@ _SAID: Final[Mapping[Language, Mapping[str, str]]] = {
         "eta": "Habrá capacidad dentro de unos {seconds} s; pregunte de nuevo entonces.",
         "deadline": "Aún no se ha leído ninguna parte del texto, así que esto no es una "
         "respuesta: el plazo no bastó ni para una parte. Pregunte de nuevo con uno mayor.",
-        "listed": "Ningún modelo pudo redactar la respuesta. Estos son los pasajes hallados, en "
-        "el orden del texto:",
+        "listed": "Ningún modelo pudo redactar la respuesta. Estos son los pasajes más seguros de "
+        "los hallados, en el orden del texto:",
         "uncited": "El modelo no nombró pasajes; entre los que recibió están {marks}.",
     },
 }
@@ -115,22 +116,36 @@ def waiting_result(
     )
 
 
-def nothing_read(errors: Sequence[Exception], reasons: Sequence[str]) -> Exception:
+def nothing_read(errors: Sequence[Exception], reports: Sequence[ShardReport]) -> Exception:
     """What to raise when no shard could be read and nobody knows when one can be.
 
     A request that every provider rejects is the caller's matter and raised as it
-    is; everything else means that the pool did not serve.
+    is; everything else means that the pool did not serve, and an outage says so.
     """
     exhausted = [error for error in errors if isinstance(error, PoolExhausted)]
+    if exhausted and trouble_of(exhausted[-1]) in OUTAGES:
+        return _outage(exhausted[-1])
     if exhausted:
         return exhausted[-1]
     rejected = [error for error in errors if isinstance(error, RequestRejected)]
     if rejected:
         return rejected[0]
+    reasons = [report.reason or report.state for report in reports]
     counted = ", ".join(f"{reason} ({n} parts)" for reason, n in Counter(reasons).most_common())
     return PoolExhausted(
         f"no part of the text could be read: {counted}. Check that the model follows the "
         "format it is asked for, or choose another with model=..."
+    )
+
+
+def _outage(error: PoolExhausted) -> PoolExhausted:
+    """An outage in its own words: a retry's back-off is no promise that it ends by then."""
+    last = error.attempts[-1]
+    return PoolExhausted(
+        f"no part of the text could be read: {last.outcome} at {last.provider}/{last.model} via "
+        f"{last.key}: {last.detail.rstrip('.')}. Check the address and the network, or ask again "
+        "when the provider is back",
+        attempts=error.attempts,
     )
 
 

@@ -7,20 +7,21 @@ lock is held while a call is under way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from hydra_core.errors import ContextTooLong, HydraError, PoolExhausted, RequestRejected
-from hydra_core.messages import OK
-from hydra_core.swarm.calls import Caller, Route, map_limits, synthesis_limits
+from hydra_core.errors import HydraError
+from hydra_core.swarm.calls import Caller, Route, map_limits
 from hydra_core.swarm.job import SwarmJob, reading_plan
 from hydra_core.swarm.loaders import load
 from hydra_core.swarm.map import read_error, read_reply
 from hydra_core.swarm.progress import tell
 from hydra_core.swarm.reading import Close, MapTask, Start, Wait
+from hydra_core.swarm.values import percent
+from hydra_core.swarm.writing import awrite_answer, write_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,21 +30,15 @@ if TYPE_CHECKING:
     from hydra_core.swarm.loaders import Source
     from hydra_core.swarm.map import Outcome
     from hydra_core.swarm.progress import OnProgress
-    from hydra_core.swarm.synthesize import ReduceCall, Synthesis
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
     from hydra_core.swarm.wording import Language
 
+_log = logging.getLogger(__name__)
+
+_SAID_FROM: Final = 3.0
+"""Seconds from which a wait is worth a line in the log."""
+
 _Ended = tuple["Outcome", "Reply | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """How a call of the synthesis ended; neither reply nor error: there was no time for it."""
-
-    reply: Reply | None
-    error: Exception | None
-    start: float
-    end: float
 
 
 def run_swarm(
@@ -61,6 +56,9 @@ def run_swarm(
     """Answer a question from a whole source, read in parts by all keys at once.
 
     `deadline` is seconds from now; what is not read by then is named in the result.
+    Without one, a limit that says when it lets calls through again is waited for up
+    to an hour, and an outage is borne for the caller's `max_wait`; a log line tells of
+    long waits.
     `resume` is an earlier result, or its token, of the same question and source.
 
     Raises:
@@ -77,11 +75,12 @@ def run_swarm(
         deadline=deadline,
         resume=resume,
         language=language,
+        patience=route.max_wait,
     )
     _read_all(route, job, on_progress)
     synthesis = job.begin_synthesis(route.clock())
     tell(on_progress, job.account.drain())
-    _reduce(route, job, synthesis)
+    write_answer(route, job, synthesis)
     result = job.result(route.clock())
     tell(on_progress, job.account.drain())
     return result
@@ -110,11 +109,12 @@ async def arun_swarm(
         deadline=deadline,
         resume=resume,
         language=language,
+        patience=route.max_wait,
     )
     await _aread_all(route, job, on_progress)
     synthesis = job.begin_synthesis(route.clock())
     tell(on_progress, job.account.drain())
-    await _areduce(route, job, synthesis)
+    await awrite_answer(route, job, synthesis)
     result = job.result(route.clock())
     tell(on_progress, job.account.drain())
     return result
@@ -167,6 +167,7 @@ def _await(
 ) -> None:
     """Wait for a call to end, at most this long, and report what ended."""
     if not flying:
+        _say_waiting(job, seconds or 0.0)
         time.sleep(seconds or 0.0)
         return
     for future in wait(flying, timeout=seconds, return_when=FIRST_COMPLETED).done:
@@ -176,34 +177,11 @@ def _await(
 
 def _read(route: Route, job: SwarmJob, task: MapTask) -> _Ended:
     try:
-        reply = route.chat(task.messages, **map_limits(task))
+        reply = route.chat(task.messages, **map_limits(task, route.max_wait))
     except HydraError as error:
         return read_error(error), None
     document = job.documents[task.shard.document]
     return read_reply(reply, document, task.shard, task.paragraphs), reply
-
-
-def _reduce(route: Route, job: SwarmJob, synthesis: Synthesis) -> None:
-    """Make the synthesis' calls, those of one level at once."""
-    with ThreadPoolExecutor(max_workers=job.width, thread_name_prefix="hydra-swarm") as pool:
-        while calls := synthesis.calls():
-            runs = [
-                (call, pool.submit(copy_context().run, _write, route, job, call)) for call in calls
-            ]
-            for call, run in runs:
-                _report(job, synthesis, call, run.result())
-
-
-def _write(route: Route, job: SwarmJob, call: ReduceCall) -> _Written:
-    start = route.clock()
-    left = job.time_left(start)
-    if left == 0.0:
-        return _Written(None, None, start, start)
-    try:
-        reply = route.chat(call.messages, **synthesis_limits(left))
-    except (PoolExhausted, RequestRejected) as error:
-        return _Written(None, error, start, route.clock())
-    return _Written(reply, None, start, route.clock())
 
 
 async def _aread_all(route: Route, job: SwarmJob, on_progress: OnProgress | None) -> None:
@@ -235,6 +213,7 @@ async def _aawait(
     job: SwarmJob,
 ) -> None:
     if not flying:
+        _say_waiting(job, seconds or 0.0)
         await asyncio.sleep(seconds or 0.0)
         return
     done, _ = await asyncio.wait(flying, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -246,7 +225,7 @@ async def _aawait(
 
 async def _aread(route: Route, job: SwarmJob, task: MapTask) -> _Ended:
     try:
-        reply = await route.achat(task.messages, **map_limits(task))
+        reply = await route.achat(task.messages, **map_limits(task, route.max_wait))
     except HydraError as error:
         return read_error(error), None
     document = job.documents[task.shard.document]
@@ -255,37 +234,17 @@ async def _aread(route: Route, job: SwarmJob, task: MapTask) -> _Ended:
     return outcome, reply
 
 
-async def _areduce(route: Route, job: SwarmJob, synthesis: Synthesis) -> None:
-    while calls := synthesis.calls():
-        runs = [(call, asyncio.create_task(_awrite(route, job, call))) for call in calls]
-        try:
-            for call, run in runs:
-                _report(job, synthesis, call, await run)
-        finally:
-            for _, run in runs:
-                run.cancel()
-            await asyncio.gather(*(run for _, run in runs), return_exceptions=True)
-
-
-async def _awrite(route: Route, job: SwarmJob, call: ReduceCall) -> _Written:
-    start = route.clock()
-    left = job.time_left(start)
-    if left == 0.0:
-        return _Written(None, None, start, start)
-    try:
-        reply = await route.achat(call.messages, **synthesis_limits(left))
-    except (PoolExhausted, RequestRejected) as error:
-        return _Written(None, error, start, route.clock())
-    return _Written(reply, None, start, route.clock())
-
-
-def _report(job: SwarmJob, synthesis: Synthesis, call: ReduceCall, end: _Written) -> None:
-    """Enter the end of a synthesis' call in the books, and tell the synthesis."""
-    if end.reply is not None or end.error is not None:
-        outcome = OK if end.error is None else type(end.error).__name__
-        job.account.book_synthesis(end.reply, outcome, start=end.start, now=end.end)
-    text = end.reply.text if end.reply is not None and end.reply.kind != "wait" else None
-    synthesis.report(call, text, too_long=isinstance(end.error, ContextTooLong))
+def _say_waiting(job: SwarmJob, seconds: float) -> None:
+    """Say why nothing happens: whoever waits for minutes wants to know for what."""
+    if seconds < _SAID_FROM:
+        return
+    _log.warning(
+        "no key can serve now (%s), and %s of the text is read; going on in %.0f s. Give a "
+        "deadline to be answered from what was read by then.",
+        job.reading.trouble or "all are at their limits",
+        percent(job.ledger.coverage),
+        seconds,
+    )
 
 
 def _stopwatch() -> Callable[[], float]:

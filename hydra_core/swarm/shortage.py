@@ -8,6 +8,8 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.errors import PoolExhausted
+from hydra_core.messages import Fault
 from hydra_core.swarm.bound import earliest_starts
 
 if TYPE_CHECKING:
@@ -15,15 +17,36 @@ if TYPE_CHECKING:
 
     from hydra_core.engine.capacity import GroupCapacity
 
-PATIENCE: Final = 120.0
-"""Seconds without any reply after which a swarm without a deadline stops waiting for capacity.
+HORIZON: Final = 3_600.0
+"""Seconds that a swarm without a deadline waits for a limit that says when it lets calls through.
 
-Two windows of a limit per minute: what is still refused then is a daily limit or an outage.
+A limit per minute or hour is waited for; a daily one is answered with what was read, when the
+rest can be, and the token to go on with.
 """
 
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 30.0
 """Bounds of the pause between two tries when the engine promises capacity at once, in seconds."""
+
+OUTAGES: Final = frozenset(
+    (
+        Fault.UNREACHABLE,
+        Fault.TIMEOUT,
+        Fault.OVERLOADED,
+        Fault.STREAM_BROKEN,
+        Fault.INVALID_RESPONSE,
+        Fault.UNKNOWN,
+    )
+)
+"""Faults after which nobody knows when calls are served again: a wait is then a guess of ours."""
+
+_FAULTS: Final = {fault.value: fault for fault in Fault}
+
+_BROKEN_PROMISES: Final = 4
+"""How many times its patience a swarm goes on being promised capacity that is not there."""
+
+_MOST_PROMISES: Final = 5
+"""How often the writing of the answer is put off by a promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +81,76 @@ def allowance_of(
     return Allowance(max(1, possible - 1), later)
 
 
+def trouble_of(error: Exception | None) -> Fault | None:
+    """Why the last attempt behind an error failed; None when there was none."""
+    attempts = error.attempts if isinstance(error, PoolExhausted) else ()
+    return _FAULTS.get(attempts[-1].outcome) if attempts else None
+
+
+def pause_before(error: Exception, *, waited: float, tries: int) -> float | None:
+    """Seconds after which a call that no deadline hurries is made again; None: not at all."""
+    if not isinstance(error, PoolExhausted) or error.eta is None or tries > _MOST_PROMISES:
+        return None
+    if trouble_of(error) in OUTAGES or waited + error.eta > HORIZON:
+        return None
+    return max(error.eta, FIRST_PAUSE)
+
+
 class Shortage:
-    """What is known of missing capacity: since when, how often, and when it ends.
+    """What is known of missing capacity: since when, why, and when it ends.
 
     `over_at` is when calls may start again, `until` when the provider's limits say
-    that capacity returns; None when nobody knows.
+    that capacity returns; None when nobody knows. `trouble` is why the last attempt
+    failed. `patience` is how many seconds an outage is borne, `horizon` how many a
+    limit is waited for that says when it ends.
     """
 
-    def __init__(self, *, patience: float) -> None:
+    def __init__(self, *, patience: float, horizon: float) -> None:
         self.over_at = 0.0
         self.until: float | None = None
+        self.trouble: Fault | None = None
         self._patience = patience
+        self._horizon = horizon
         self._rounds = 0
         self._progress_at = 0.0
+        self._broken_at: float | None = None
 
-    def seen(self, eta: float | None, now: float) -> None:
+    @property
+    def outage(self) -> bool:
+        """Whether calls fail, rather than being held back by a limit."""
+        return self.trouble in OUTAGES
+
+    def seen(self, eta: float | None, now: float, trouble: Fault | None = None) -> None:
         """A call found no capacity; refusals of one round count once."""
         if now >= self.over_at:
             self._rounds += 1
+            if self._rounds > 1 and self._broken_at is None:
+                self._broken_at = now
+        self.trouble = trouble or self.trouble
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._rounds)
-        self.until = None if eta is None else now + eta
+        self.until = None if eta is None or self.outage else now + eta
         self.over_at = inf if eta is None else now + max(eta, pause)
 
     def ended(self, now: float) -> None:
         """A call was served: whatever was missing is there again."""
-        self.over_at, self.until = 0.0, None
-        self._rounds, self._progress_at = 0, now
+        self.over_at, self.until, self.trouble = 0.0, None, None
+        self._rounds, self._progress_at, self._broken_at = 0, now, None
+
+    def served_since(self, moment: float) -> bool:
+        """Whether any call was served after this moment."""
+        return self._progress_at > moment
 
     def hopeless(self, now: float, close_at: float) -> bool:
         """Whether capacity comes back too late, or nothing has been served for too long."""
         if not self._rounds:
             return False
-        late = self.over_at >= close_at or self.over_at - now > self._patience
-        return late or now - self._progress_at > self._patience + LONGEST_PAUSE
+        if self.over_at >= close_at:
+            return True
+        if self.outage:
+            return now - self._progress_at >= self._patience
+        if (
+            self._broken_at is not None
+            and now - self._broken_at > self._patience * _BROKEN_PROMISES
+        ):
+            return True
+        return self.over_at - now > self._horizon

@@ -32,6 +32,9 @@ MAX_CLAIM: Final = 400
 MOST_UNCITED: Final = 5
 """Facts shown as citations when the model cited none of those it was given."""
 
+MOST_LISTED: Final = 12
+"""Passages shown when no model could write the answer: a reader, not a model, goes through them."""
+
 _SAME_PASSAGE: Final = 0.5
 _CITED: Final = re.compile(r"[ \t]*[\[(]\s*(F\d+(?:\s*(?:,|;|and|y)?\s*F?\d+)*)\s*[\])]")
 _NUMBER: Final = re.compile(r"\d+")
@@ -200,6 +203,9 @@ class Synthesis:
         )
 
     def _listed(self, keys: Sequence[str]) -> Answer:
+        """The surest of the passages, in document order: what code can do without a model."""
+        surest = sorted(keys, key=lambda key: -self._facts[key].confidence)[:MOST_LISTED]
+        keys = [key for key in keys if key in surest]
         lines = [
             f"{place_of(self._facts[key])}: \u201c{' '.join(self._facts[key].quote.split())}\u201d"
             f" [{number}]"

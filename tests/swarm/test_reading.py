@@ -42,12 +42,13 @@ def run_of(
     deadline: float | None = None,
     budget: int = 600,
     allowance: Allowance | None = None,
+    patience: float = 30.0,
 ) -> SwarmRun:
     ledger = CoverageLedger(BOOK)
     shards = split(BOOK, budget=budget)
     return SwarmRun(
         "Why?", {"book": BOOK}, shards, ledger=ledger, account=Account(("book",), ledger),
-        width=width, deadline=deadline, allowance=allowance,
+        width=width, deadline=deadline, allowance=allowance, patience=patience,
     )  # fmt: skip
 
 
@@ -269,3 +270,75 @@ def test_events_count_up_to_the_whole() -> None:
     assert shares[-1] == 1.0
     assert Counter(event.event for event in events)["read"] == len(run._account.reports)
     assert events[-1].shards_done == events[-1].shards_total
+
+
+def outage(fault: Fault, eta: float | None = 2.0) -> Exhausted:
+    attempt = Attempt("p", "m", "k1", fault.value, detail="could not connect")
+    return Exhausted(eta, PoolExhausted("down", eta=eta, attempts=(attempt,)))
+
+
+def test_a_limit_that_says_when_it_ends_is_waited_for() -> None:
+    """Without a deadline ten minutes of saturation delay the reading and end nothing."""
+    run = run_of(width=2)
+    for task in started(run.step(0.0)):
+        run.report(task, shortage(600.0), None, 1.0)
+    assert run.step(1.0) == Wait(600.0)
+    assert serve(run, READ, now=601.0) == len(run._account.reports)
+    assert run._ledger.coverage == 1.0
+
+
+def test_an_outage_is_borne_for_as_long_as_the_caller_waits() -> None:
+    """Calls that fail again and again end the map after the patience, and the ledger says why."""
+    run = run_of(patience=20.0)
+    calls = serve(run, outage(Fault.UNREACHABLE), reply=None)
+    assert 4 < calls < 100
+    assert {span.reason for span in run._ledger.unread()} == {"unreachable"}
+    assert {span.until for span in run._ledger.unread()} == {None}
+    assert run.eta_at is None
+
+
+def test_an_outage_that_ends_is_forgotten() -> None:
+    """One served call begins the patience anew."""
+    run = run_of(width=1, patience=20.0)
+    (task,) = started(run.step(0.0))
+    run.report(task, outage(Fault.OVERLOADED), None, 15.0)
+    (task,) = started(run.step(17.0))
+    run.report(task, READ, REPLY, 18.0)
+    (task,) = started(run.step(18.0))
+    run.report(task, outage(Fault.OVERLOADED), None, 30.0)
+    assert isinstance(run.step(30.0), Wait)
+
+
+def test_dead_keys_are_not_said_to_be_waited_for() -> None:
+    """When every key was refused, what is unread names the refusal."""
+    run = run_of(width=1)
+    (task,) = started(run.step(0.0))
+    run.report(task, READ, REPLY, 1.0)
+    (task,) = started(run.step(1.0))
+    run.report(task, outage(Fault.AUTH, eta=None), None, 2.0)
+    assert run.step(2.0) == Close()
+    run.close(2.0)
+    assert {span.reason for span in run._ledger.unread()} == {"auth"}
+
+
+def test_a_model_that_has_followed_the_form_is_asked_a_third_time() -> None:
+    """Where other shards were read, a failed repair is followed by one fresh call."""
+    run = run_of(width=1)
+    (task,) = started(run.step(0.0))
+    run.report(task, READ, REPLY, 1.0)
+    for made in (1, 2, 3):
+        (task,) = started(run.step(1.0))
+        assert (len(task.messages) > 2) == (made == 2)
+        run.report(task, Unparsable("oops"), REPLY, 1.0)
+    assert Counter(report.state for report in run._account.reports)["failed"] == 1
+
+
+def test_the_pace_leaves_out_the_wait_for_the_first_capacity() -> None:
+    """After a long wait the seconds to go are judged by the calls, not by the wait."""
+    run = run_of(width=1)
+    (task,) = started(run.step(0.0))
+    run.report(task, shortage(100.0), None, 1.0)
+    (task,) = started(run.step(101.0))
+    run.report(task, READ, REPLY, 102.0)
+    last = run._account.drain()[-1]
+    assert last.eta == pytest.approx(last.shards_total - 1)

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +20,10 @@ from hydra_core.errors import (
     SourceError,
 )
 from hydra_core.hydra import Hydra
-from hydra_core.messages import Reply, Usage
+from hydra_core.messages import Attempt, Reply, Usage
 from hydra_core.swarm import arun_swarm, plan_swarm, run_swarm
 from hydra_core.swarm.coverage import share_read
+from hydra_core.swarm.synthesize import MOST_LISTED
 from hydra_core.testing.extractive import ExtractiveModel
 from hydra_core.testing.keys import FakeKey, FakeLimits
 from hydra_core.testing.provider import FakeProvider
@@ -44,6 +46,7 @@ class Double:
     def __init__(self, script: Callable[[int, str], Exception | str | None] | None = None) -> None:
         self.asked: list[str] = []
         self.most = self.now = 0
+        self.config = SimpleNamespace(max_wait=30.0)
         self._script = script or (lambda _number, _prompt: None)
         self._lock = threading.Lock()
 
@@ -113,12 +116,12 @@ def test_calls_in_flight_stay_within_the_groups_concurrency() -> None:
 
 def test_saturation_midway_gives_a_partial_answer_with_its_coverage() -> None:
     """When capacity ends midway, the answer says what was read, what not, and until when."""
-    caller = Double(after(3, lambda: PoolExhausted("daily limit", eta=3_600.0)))
+    caller = Double(after(3, lambda: PoolExhausted("daily limit", eta=36_000.0)))
     result = run_swarm(caller, CASKS.text, LOG.text)
     assert result.kind == "partial"
     assert 0 < result.coverage < 1
     assert result.coverage == share_read(result.ledger)
-    assert result.eta == pytest.approx(3_600, abs=10)
+    assert result.eta == pytest.approx(36_000, abs=10)
     assert "Not read: " in result.text
     assert "At least" in result.text
     assert {span.until is not None for span in result.not_read} == {True}
@@ -127,7 +130,7 @@ def test_saturation_midway_gives_a_partial_answer_with_its_coverage() -> None:
 def test_a_resume_sends_only_what_is_missing() -> None:
     """Going on from a partial result reads the rest and gives the answer of a full run."""
     cut = run_swarm(
-        Double(after(3, lambda: PoolExhausted("daily limit", eta=3_600.0))), CASKS.text, LOG.text
+        Double(after(3, lambda: PoolExhausted("daily limit", eta=36_000.0))), CASKS.text, LOG.text
     )
     caller = Double()
     rest = run_swarm(caller, CASKS.text, LOG.text, resume=cut.resume_token)
@@ -142,7 +145,7 @@ def test_a_resume_sends_only_what_is_missing() -> None:
 def test_a_resume_of_something_else_is_refused(change: str) -> None:
     """A token fits one question and one source, and a damaged one is named as such."""
     cut = run_swarm(
-        Double(after(2, lambda: PoolExhausted("daily", eta=3_600.0))), CASKS.text, LOG.text
+        Double(after(2, lambda: PoolExhausted("daily", eta=36_000.0))), CASKS.text, LOG.text
     )
     assert cut.resume_token is not None
     with pytest.raises(ConfigError, match="resume"):
@@ -156,10 +159,10 @@ def test_a_resume_of_something_else_is_refused(change: str) -> None:
 
 def test_an_outage_is_never_a_silent_book() -> None:
     """When nothing was read the result is a wait with its ETA and claims nothing on the text."""
-    caller = Double(lambda *_: PoolExhausted("all keys rest", eta=900.0))
+    caller = Double(lambda *_: PoolExhausted("all keys rest", eta=36_000.0))
     result = run_swarm(caller, CASKS.text, LOG.text)
     assert result.kind == "wait"
-    assert result.eta == pytest.approx(900, abs=5)
+    assert result.eta == pytest.approx(36_000, abs=5)
     assert result.coverage == 0.0
     assert "no answer" in result.text
     assert "nothing found" not in result.text.lower()
@@ -197,7 +200,7 @@ def test_nothing_found_in_a_part_is_said_of_that_part() -> None:
     """A partial reading without a fact does not claim absence."""
 
     def script(number: int, _prompt: str) -> Exception | str:
-        return PoolExhausted("x", eta=999.0) if number > 2 else '{"relevant": false}'
+        return PoolExhausted("x", eta=36_000.0) if number > 2 else '{"relevant": false}'
 
     result = run_swarm(Double(script), "Is there a unicorn?", LOG.text)
     assert result.kind == "partial"
@@ -314,7 +317,7 @@ def test_an_empty_source_is_refused_before_any_call() -> None:
 
 def test_spanish_readers_are_told_in_spanish() -> None:
     """Hydra's own notices follow the language asked for."""
-    caller = Double(lambda *_: PoolExhausted("x", eta=60.0 * 60))
+    caller = Double(lambda *_: PoolExhausted("x", eta=36_000.0))
     result = run_swarm(caller, CASKS.text, LOG.text, language="es")
     assert "esto no es una respuesta" in result.text
 
@@ -334,3 +337,76 @@ def test_a_swarm_over_real_http_within_the_keys_limits() -> None:
     assert len(result.shards) == plan.shards
     assert len({report.key for report in result.shards}) == 3
     assert not re.search(r"secret-\d", json.dumps(result.text) + str(result))
+
+
+def down(*_: object) -> PoolExhausted:
+    attempt = Attempt("p", "m", "k1", "unreachable", detail="could not connect")
+    return PoolExhausted("no capacity in time", eta=2.0, attempts=(attempt,))
+
+
+@pytest.mark.parametrize("deadline", [None, 0.4])
+def test_a_provider_that_is_down_is_an_error_that_says_so(deadline: float | None) -> None:
+    """An outage is neither a deadline that was too short nor a limit that will be over."""
+    caller = Double(down)
+    caller.config.max_wait = 0.2
+    with pytest.raises(PoolExhausted, match="unreachable at p/m via k1: could not connect") as info:
+        run_swarm(caller, CASKS.text, LOG.text, deadline=deadline)
+    assert info.value.eta is None
+
+
+def test_the_answer_waits_for_capacity_that_was_promised() -> None:
+    """All is read and the last call finds the keys at their limit: it is made when they are not."""
+    refused: list[int] = []
+
+    def script(number: int, prompt: str) -> Exception | None:
+        if not is_synthesis(prompt) or refused:
+            return None
+        refused.append(number)
+        return PoolExhausted("all keys rest", eta=0.1)
+
+    result = run_swarm(Double(script), CASKS.text, LOG.text)
+    assert (result.kind, len(refused)) == ("full", 1)
+    assert CASKS.expected[0] in result.text
+
+
+async def test_the_answer_of_an_event_loop_waits_too() -> None:
+    """The async driver makes the last call again when the promise is due."""
+    calls: list[int] = []
+
+    def script(number: int, prompt: str) -> Exception | None:
+        if is_synthesis(prompt):
+            calls.append(number)
+        return PoolExhausted("x", eta=0.1) if is_synthesis(prompt) and len(calls) == 1 else None
+
+    assert (await arun_swarm(Double(script), CASKS.text, LOG.text)).kind == "full"
+
+
+def test_a_long_wait_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever waits for a limit reads why, how much is read and when it goes on."""
+    monkeypatch.setattr("hydra_core.swarm.run._SAID_FROM", 0.0)
+
+    def script(number: int, _prompt: str) -> Exception | None:
+        return PoolExhausted("all keys rest", eta=0.1) if number < 5 else None
+
+    assert run_swarm(Double(script), CASKS.text, LOG.text).kind == "full"
+    assert "no key can serve now" in caplog.text
+
+
+def test_passages_without_a_model_are_few_and_the_surest() -> None:
+    """When nobody writes the answer, a reader gets a dozen passages, in the order of the text."""
+    facts = ", ".join(
+        f'{{"claim": "c{n}", "quote": "Lamp number {n} of the long row.", "confidence": {n % 5}}}'
+        for n in range(30)
+    )
+    text = " ".join(f"Lamp number {n} of the long row." for n in range(30))
+
+    def script(_number: int, prompt: str) -> Exception | str:
+        if is_synthesis(prompt):
+            return PoolExhausted("x")
+        return f'{{"relevant": true, "facts": [{facts}]}}'
+
+    result = run_swarm(Double(script), "Which lamps?", text)
+    assert len(result.citations) == MOST_LISTED
+    assert [one.start for one in result.citations] == sorted(o.start for o in result.citations)
