@@ -11,7 +11,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,9 @@ PAGE_CHARS = 2_000
 
 FURNITURE = "furniture"
 """Why a running head or a page number is excluded."""
+
+_TITLED = 3
+"""Headings from which the first, if all others stand under it, is the document's title."""
 
 _FURNITURE_LINES = 2
 _FURNITURE_SHARE = 0.5
@@ -61,8 +64,9 @@ class Span:
 class Document:
     """One immutable text with its pages, headings and excluded spans.
 
-    `pages` tile the text; `headings` are in text order; `excluded` spans are
-    disjoint and in text order; `sha256` is that of the text in UTF-8.
+    `pages` tile the text; `headings` are in text order, their paths without the
+    document's own title; `excluded` spans are disjoint and in text order; `sha256`
+    is that of the text in UTF-8.
     """
 
     id: str
@@ -77,12 +81,13 @@ class Document:
         """Build a document from a text; `name` becomes its id, else a hash does."""
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         pages = tuple(_pages(text))
+        headings = find_headings(text)
         return cls(
             id=name or digest[:12],
             text=text,
             sha256=digest,
             pages=pages,
-            headings=find_headings(text),
+            headings=_without_title(headings),
             excluded=tuple(_furniture(text, pages)) if "\f" in text else (),
         )
 
@@ -105,6 +110,20 @@ class Document:
         """The titles that this character stands under, outermost first."""
         heading = self.heading_at(offset)
         return heading.path if heading else ()
+
+
+def _without_title(headings: tuple[Heading, ...]) -> tuple[Heading, ...]:
+    """The headings with the document's own title taken from the paths of all that it contains.
+
+    A title that stands over everything tells no place from another, and a path that
+    begins with it shows the chapter in one citation and hides it in the next.
+    """
+    if len(headings) < _TITLED or any(one.path[0] != headings[0].title for one in headings):
+        return headings
+    title, *others = headings
+    if any(len(one.path) < 2 for one in others):
+        return headings
+    return (title, *(replace(one, path=one.path[1:]) for one in others))
 
 
 def _pages(text: str) -> Iterator[Page]:

@@ -23,7 +23,7 @@ def test_an_answer_has_its_quote_its_place_and_its_coverage(run, book, config):
     assert ended.status == 0, ended.err
     assert "Pew" in ended.out
     assert "the blind man Pew came to the inn and knocked twice." in ended.out
-    assert "(exact), The Voyage > Chapter 8. A Day" in ended.out
+    assert "(exact), Chapter 8. A Day" in ended.out
     assert "100 % of the text was read" in ended.out
 
 

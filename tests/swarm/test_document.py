@@ -112,3 +112,14 @@ def test_a_heading_may_open_a_page():
     """A form feed before a Markdown heading ends a page and hides no heading."""
     document = Document.of("# Book\n\nSome words.\n\n\f## Second\n\nMore words.\n")
     assert [heading.title for heading in document.headings] == ["Book", "Second"]
+
+
+def test_the_documents_own_title_is_no_part_of_a_place() -> None:
+    """A title above all chapters is left out of their paths, so that all paths begin alike."""
+    text = "# The Log\n\nOpening.\n\n## One\n\n### Monday\n\nRain.\n\n## Two\n\nSun.\n"
+    log = Document.of(text)
+    assert log.heading_path(text.index("Opening")) == ("The Log",)
+    assert log.heading_path(text.index("Rain")) == ("One", "Monday")
+    assert log.heading_path(text.index("Sun")) == ("Two",)
+    two = Document.of("# A\n\nText.\n\n## One\n\nText.\n\n# B\n\n## Two\n\nEnd.\n")
+    assert two.heading_path(len(two) - 2) == ("B", "Two")
