@@ -273,3 +273,15 @@ def test_a_place_is_known_by_its_form() -> None:
     assert places(("Heron", "Lodge"), "You are at Heron Lodge, Mill Lane.")
     assert places(("Heron", "Lodge"), "Heron Lodge lies behind the mill.")
     assert not places(("Heron", "Lodge"), "Heron Lodge has two floors.")
+
+
+def test_a_quote_from_the_midst_of_a_speech_has_both_its_marks() -> None:
+    """A speech that began before the quote is opened in it, one that goes on is closed."""
+    text = '"It was dark. Dunn lost the golden key!" cried the cook. "Dunn wept. He left."'
+    assert answer(text, "Who lost the golden key?").endswith(
+        "\u201c'Dunn lost the golden key!' cried the cook.\u201d [1]"
+    )
+    goes_on = '"Dunn wept over the golden key. He left."'
+    assert answer(goes_on, "Who wept over the key?").startswith(
+        "\u201c'Dunn wept over the golden key.'\u201d"
+    )

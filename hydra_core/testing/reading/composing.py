@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.testing.reading.counting import counted
@@ -30,6 +31,8 @@ _ALIKE: Final = 0.6
 """Share of its own words in common from which the shorter of two passages adds nothing."""
 
 _RIVALS: Final = 5
+_MARKS: Final = re.compile(r"[\"\u201c\u201d]")
+_AFTER_SPEECH: Final = frozenset(("", " ", ".", ",", ";", ":", "-"))
 _ENDS: Final = (*".!?:;\"'\u201d\u2019)]*_", "--")
 
 
@@ -83,7 +86,9 @@ def _answers(query: Query, one: Ranked) -> bool:
     """Whether a passage holds enough of the question, and the form that its kind needs."""
     if not one.apt or one.cover < DIRECT:
         return False
-    return query.kind not in NEEDED or fits(query, one.sentence) >= FORMED
+    fit = fits(query, one.sentence)
+    speaks = fit == 1.0 or not query.things or not query.things.isdisjoint(one.bases)
+    return speaks and (query.kind not in NEEDED or fit >= FORMED)
 
 
 def _unheard_of(query: Query, ranked: Sequence[Ranked]) -> bool:
@@ -119,8 +124,17 @@ def _cite(passage: Passage) -> str:
     inner = " ".join(passage.quote.split())
     before = "\u2026 " if inner[:1].islower() else ""
     after = "" if inner.endswith(_ENDS) else " \u2026"
-    inner = inner.replace('"', "'").replace("\u201c", "'").replace("\u201d", "'")
+    inner = _MARKS.sub("'", _balanced(inner))
     return f"\u201c{before}{inner}{after}\u201d [{passage.key}]"
+
+
+def _balanced(quote: str) -> str:
+    """A quote from the midst of a speech, with the mark that opened or will close the speech."""
+    marks = [found.end() for found in _MARKS.finditer(quote)]
+    if len(marks) % 2 == 0:
+        return quote
+    closes = quote[marks[0] : marks[0] + 1] in _AFTER_SPEECH
+    return f'"{quote}' if closes else f'{quote}"'
 
 
 def _correction(ranked: Sequence[Ranked]) -> str | None:

@@ -120,7 +120,7 @@ def _count(query: Query, sentence: Sentence) -> float:
         return 0.0
     if query.focus is None:
         return 0.6
-    if any(query.focus in words[at + 1 : at + 5] for at in numbers):
+    if any(query.focus in words[at + 1 : at + 4] for at in numbers):
         return 1.0
     return 0.4 if query.focus in words else 0.1
 

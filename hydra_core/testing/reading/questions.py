@@ -230,6 +230,8 @@ def _focus(text: str, kind: str, terms: dict[str, float]) -> str | None:
     words = found[1].split()
     end = _NO_FOCUS.search(found[1])
     chunk = found[1][: end.start()].split() if end else words[:1]
+    if len(chunk) > 1 and is_form(chunk[-1]):
+        chunk.pop()  # "men sailed" in "How many men sailed in her?"
     base = stem(chunk[-1]) if chunk else ""
     return base if base in terms and base != "time" else None
 

@@ -40,6 +40,9 @@ _NAMED: Final = 0.35
 _LOOKS: Final = 0.15
 """What looking just like the answer adds to that share."""
 
+_ANY_NAME: Final = frozenset(("who", "name"))
+"""Kinds whose form is a name, which nearly every sentence of a story has."""
+
 _CONTEXT: Final = 0.7
 """What a word counts that stands only in the context of a quote."""
 
@@ -179,7 +182,7 @@ class _Judge:
         # Among chosen passages every one holds the question's words, which says nothing of how
         # rare they are in the text.
         cover = _share(self.weights if self.spread else query.terms, near)
-        cover += _LOOKS * fit
+        cover += 0.0 if query.kind in _ANY_NAME else _LOOKS * fit
         exact = fit == 1.0 and query.kind in NEEDED and (query.focus is None or query.focus in own)
         apt = (exact and query.focus in own) or (
             self._names_one(near) and (exact or self._touches(own))

@@ -45,9 +45,10 @@ TITLE: Final = (
 )
 """A pattern for a title before a name."""
 
+_CAPITAL: Final = r"[A-Z\u00c0-\u00de][a-z\u00df-\u00ff]+(?:[A-Z][a-z]+)*"
 _NAME: Final = re.compile(
     rf"(?:(?P<title>{TITLE}) )?"
-    r"\b(?P<name>[A-Z][a-z]+(?:-[a-z]+)?(?:[ -](?:of (?=[A-Z]))?[A-Z][a-z]+)*|[A-Z]{4,})\b"
+    rf"\b(?P<name>{_CAPITAL}(?:-[a-z]+)?(?:[ -](?:of (?=[A-Z]))?{_CAPITAL})*|[A-Z]{{4,}})\b"
 )
 _OPENING: Final = re.compile(r"(?:^|[.!?:;]|--)[\s\"'\u201c\u2018(_*]*$|[\"\u201c]$")
 _SPEECH_MARK: Final = re.compile(r"[\"\u201c\u201d]")
