@@ -45,7 +45,7 @@ _LONGEST_PARK: Final = 5.0
 _TOO_SHORT: Final = 0.005
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
-_PART_TOKENS: Final = 4000  # chars of an image or file part: its size says nothing of its tokens
+_PART_CHARS: Final = 4000  # of an image or file part: its size says nothing of its tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def size_of(request: ChatRequest) -> Size:
         elif isinstance(content, list):
             for part in content:
                 text = part.get("text") if isinstance(part, dict) else None
-                chars += len(text) if isinstance(text, str) else _PART_TOKENS
+                chars += len(text) if isinstance(text, str) else _PART_CHARS
         if calls := message.get("tool_calls"):
             chars += len(str(calls))
     for name in ("tools", "response_format"):
