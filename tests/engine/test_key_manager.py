@@ -182,5 +182,5 @@ def test_what_is_shown_of_a_pool_names_its_parts(make_pool):
     assert repr(pool.by("k1")) == "<Deployment acme/m via k1>"
     pool.lease(1.0)
     waiting = pool.manager.join(pool.route(), ONE, (), 3, 1.0)
-    assert repr(waiting) == "<Ticket 2 priority 3: waiting>"
+    assert repr(waiting) == "<Ticket 1 priority 3: waiting>"
     assert pool.by("k1").resting_for(1.0) is None

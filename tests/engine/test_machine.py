@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_charged_is_settled_or_in_flight(self):
-        granted = [t for r in self.manager._waiting for t in r.line.first(99) if t.lease]
+        granted = [ticket for ticket in self.manager.room.tickets() if ticket.lease]
         assert not granted, "whoever was served has left the line"
         for group in {d.group for d in self.pool.deployments} if self.count else ():
             leases = [lease for _, lease in self.flying.values() if lease.group is group]
@@ -254,7 +254,7 @@ class Machine(RuleBasedStateMachine):
             self.ledger.check()
         assert not self.due, "somebody waits for ever"
         if self.count:
-            assert not self.manager._waiting
+            assert not self.manager.room
             self.now += 61.0
             for group in self.pool.groups.values():
                 assert group.in_flight == 0

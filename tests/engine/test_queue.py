@@ -210,7 +210,7 @@ def test_served_and_gone_leave_nothing_behind(make_pool, make_world, ok):
     for place in range(0, 120, 7):
         world.cancel(20.0, place)
     world.run()
-    assert not pool.manager._waiting
+    assert not pool.manager.room
     assert all(group.in_flight == 0 for group in pool.groups.values())
     assert len(world.replies) + len(world.errors) >= 120 - 18
     assert world.errors == []

@@ -18,6 +18,7 @@ from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.faults import FAULTS, Blame, Next
 from hydra_core.engine.key_manager import KeyManager
 from hydra_core.engine.routing import RouteBook
+from hydra_core.engine.waiting import WaitingRoom
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault, Usage
 from hydra_core.wire import Answer, Verdict
@@ -229,11 +230,11 @@ def _claims_ignored(patch):
 
 
 def _nobody_watches(patch):
-    patch.setattr(KeyManager, "_keep_watch", lambda *_: None)
+    patch.setattr(WaitingRoom, "_keep_watch", lambda *_: None)
 
 
 def _every_grant_stands(patch):
-    patch.setattr(KeyManager, "_renewed", staticmethod(lambda *_: True))
+    patch.setattr(WaitingRoom, "_renewed", staticmethod(lambda *_: True))
 
 
 def _no_failover(patch):
