@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.capacity import GroupCapacity
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.routing import Route
+    from hydra_core.experiment import Experiment, Variants
     from hydra_core.leases import HeldLease, Rotate
     from hydra_core.sdk.client import Library
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
@@ -75,6 +76,7 @@ class Hydra:
         self._tally = Tally()
         self._ladder: Ladder = Ladder(settings, self._pool.exchange)
         self._drivers = Drivers(self._gate, self._pool.exchange, settings.transport)
+        self._experiments: dict[str, Experiment] = {}
         self._closed = False
 
     @classmethod
@@ -417,6 +419,22 @@ class Hydra:
         self._gate.ask(
             lambda manager, _: manager.judged(reply.provider, reply.model, reply.key, quality)
         )
+
+    def experiment(
+        self, name: str, variants: Variants, *, weights: Mapping[str, float] | None = None
+    ) -> Experiment:
+        """Compare prompts and models on real calls: quality, latency and cost of each.
+
+        `variants` maps names to arguments of `chat` (`model`, `temperature`, ..., a `system`
+        prompt, or a `prompt` whose `{}` takes the caller's text), or lists names alone;
+        `weights` says how often each is drawn. The first is what others are compared with.
+        The same name gives the same experiment again; ConfigError when it has other variants.
+        """
+        from hydra_core.experiment import Experiment
+
+        self._check_open()
+        trial = Experiment(self, name, variants, weights)
+        return self._experiments.setdefault(name, trial).matching(trial)
 
     def explain(
         self,

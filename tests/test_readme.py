@@ -16,7 +16,7 @@ from hydra_core.environment import read
 from hydra_core.vault import Secret
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "docs/configuration.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "docs/configuration.md", "docs/experiments.md", "CONTRIBUTING.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 

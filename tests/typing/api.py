@@ -30,6 +30,14 @@ def blocking(hydra: Hydra) -> None:
     assert_type(hydra.plan("book.txt"), SwarmPlan)
 
 
+def compared(hydra: Hydra) -> None:
+    trial = hydra.experiment("style", {"short": {"system": "Be brief."}, "long": {}})
+    reply = trial.chat("Who?", unit="user-17")
+    assert_type(reply.variant, str)
+    trial.feedback(reply, 0.9)
+    assert_type(trial.report().differences[0].shown, bool | None)
+
+
 async def on_a_loop() -> None:
     async with Hydra({"providers": []}) as hydra:
         assert_type(await hydra.achat("Who?"), Reply)
