@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Self
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from hydra_core.zones import instant, local_day
+
+if TYPE_CHECKING:
+    from datetime import date
 
 _FORM = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})(?:\s+(\S+))?")
 _DAY = 24 * 60
@@ -34,39 +39,33 @@ class ActiveHours:
         start, end = hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]
         if max(hours[1], hours[3]) > 59 or start >= _DAY or end > _DAY or start == end:
             raise ValueError(f"names an hour that no day has, or no time at all; {_REMEDY}")
-        return cls(start, end, _zone(match[5]))
+        zone = None if match[5] is None else zone_of(match[5])
+        if match[5] is not None and zone is None:
+            raise ValueError(f"names an unknown time zone; {_REMEDY}")
+        return cls(start, end, zone)
 
-    def is_open(self, wall: float) -> bool:
-        """True when the span covers this moment (seconds since 1970)."""
-        return self._covers(datetime.fromtimestamp(wall, self.zone))
+    def span(self, wall: float) -> tuple[float, float]:
+        """The span that covers an instant, else the next one: its beginning and its end.
 
-    def opens_in(self, wall: float) -> float:
-        """Seconds from this moment until the span begins; 0 while it is open.
-
-        Counted on the zone's own clock, so a day of 23 or 25 hours comes out right.
+        Instants are seconds since 1970. A span goes by the zone's own clock, so it is an
+        hour shorter or longer where summer time begins or ends within it; a day on which
+        the clock skips it has none.
         """
-        now = datetime.fromtimestamp(wall, self.zone)
-        if self._covers(now):
-            return 0.0
-        opening = now.replace(
-            hour=self.start // 60, minute=self.start % 60, second=0, microsecond=0
-        )
-        if opening.timestamp() <= wall:
-            opening = opening + timedelta(days=1)
-        return max(0.0, opening.timestamp() - wall)
+        day = local_day(wall, self.zone) - timedelta(days=1)
+        opens, closes = self._of(day)
+        while closes <= wall or closes <= opens:
+            day += timedelta(days=1)
+            opens, closes = self._of(day)
+        return opens, closes
 
-    def _covers(self, at: datetime) -> bool:
-        minute = at.hour * 60 + at.minute
-        if self.start < self.end:
-            return self.start <= minute < self.end
-        return minute >= self.start or minute < self.end
+    def _of(self, day: date) -> tuple[float, float]:
+        end = self.end if self.start < self.end else self.end + _DAY
+        return instant(day, self.start, self.zone), instant(day, end, self.zone)
 
 
-def _zone(name: str | None) -> ZoneInfo | None:
-    if name is None:
-        return None
+def zone_of(name: str) -> ZoneInfo | None:
+    """The zone of a name such as "Europe/Madrid"; None when there is none of this name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    raise ValueError(f"names an unknown time zone; {_REMEDY}")
+        return None

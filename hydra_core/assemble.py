@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from hydra_core.allowances import AllowanceBook
 from hydra_core.catalog import ROLLING
 from hydra_core.dialects import get_dialect
 from hydra_core.drive.exchange import Exchange, Line
@@ -20,11 +20,13 @@ from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights
 from hydra_core.engine.windows import Bucket, SlidingWindow
 from hydra_core.wire import DAY, MINUTE
+from hydra_core.zones import next_midnight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hydra_core.config import HydraConfig, LimitsConfig
+    from hydra_core.engine.allowance import Allowance
     from hydra_core.engine.windows import Window
     from hydra_core.resolved import ResolvedKey, ResolvedProvider
     from hydra_core.wire import LimitKind
@@ -38,12 +40,14 @@ class Pool:
     exchange: Exchange
 
 
-def assemble(config: HydraConfig, *, now: float) -> Pool:
+def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> Pool:
     """Build the pool of a configuration; `now` is the clock's monotonic time.
 
-    Raises ConfigError when a provider speaks a dialect that is not supported.
+    `wall` is the same instant in seconds since 1970; None: what the machine's clock says.
+    Raises ConfigError when a provider speaks a dialect that is not supported, or a budget
+    cannot be counted.
     """
-    builder = _Builder(config, now)
+    builder = _Builder(config, now, time.time() if wall is None else wall)
     providers = config.resolve()
     for provider in providers:
         builder.add(provider)
@@ -59,7 +63,7 @@ def assemble(config: HydraConfig, *, now: float) -> Pool:
 class _Builder:
     """Collects deployments; groups and rests that keys share are made once."""
 
-    def __init__(self, config: HydraConfig, now: float) -> None:
+    def __init__(self, config: HydraConfig, now: float, wall: float) -> None:
         self.deployments: list[Deployment] = []
         self.lanes: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ranks: dict[Deployment, int] = {}
@@ -67,6 +71,8 @@ class _Builder:
         self._scale = config.time_scale
         self._weights = ScoreWeights.normal(**config.score_weights.model_dump())
         self._now = now
+        self._wall = wall
+        self._allowances = AllowanceBook(config, now=now, wall=wall)
         self._rests: dict[tuple[str, ...], Rest] = {}
         self._groups: dict[tuple[str, str, str], QuotaGroup] = {}
 
@@ -96,11 +102,17 @@ class _Builder:
                 provider.auth_prefix,
                 provider.headers,
             )
+            allowance = self._allowances.of(provider, key)
             for rank, facts in enumerate(models):
-                self._deploy(provider, key, facts, rank)
+                self._deploy(provider, key, facts, rank, allowance)
 
     def _deploy(
-        self, provider: ResolvedProvider, key: ResolvedKey, facts: ModelFacts, rank: int
+        self,
+        provider: ResolvedProvider,
+        key: ResolvedKey,
+        facts: ModelFacts,
+        rank: int,
+        allowance: Allowance | None,
     ) -> None:
         limits = key.limits_for(provider.models[rank])
         group = self._group(provider, key, facts, limits)
@@ -119,6 +131,7 @@ class _Builder:
             weights=self._weights,
             priority=provider.priority,
             order=len(self.deployments),
+            allowance=allowance,
         )
         self.deployments.append(deployment)
         self.ranks[deployment] = rank
@@ -169,16 +182,8 @@ class _Builder:
     def _day(self, provider: ResolvedProvider, kind: LimitKind, limit: float) -> Window:
         length = DAY * self._scale
         if provider.day_rule != ROLLING and self._scale == 1.0:
-            left = seconds_to_midnight(provider.day_rule, time.time())
+            left = next_midnight(self._wall, ZoneInfo(provider.day_rule)) - self._wall
             return FixedWindow(kind, limit, length, resets_at=self._now + left)
         if provider.window == "bucket":
             return Bucket(kind, limit, length)
         return SlidingWindow(kind, limit, length)
-
-
-def seconds_to_midnight(zone: str, epoch: float) -> float:
-    """Real seconds from `epoch` to the next midnight in a zone; days of 23 and 25 h included."""
-    here = ZoneInfo(zone)
-    today = datetime.fromtimestamp(epoch, here).date()
-    midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), here)
-    return midnight.timestamp() - epoch

@@ -81,6 +81,7 @@ class HydraConfig(Settings):
     cache: bool = True
     time_scale: Seconds = 1.0
     escalation_dir: Path | None = None
+    budget: BudgetConfig | None = None
     providers: tuple[ProviderConfig, ...] = ()
     aliases: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
 
@@ -229,5 +230,5 @@ def _build(data: Mapping[str, Any], environ: Variables, *, overridden: bool) -> 
         return explain(error, variables)
 
 
-_TABLES = ("score_weights", "providers", "aliases")
+_TABLES = ("score_weights", "budget", "providers", "aliases")
 _SCALARS = tuple(name for name in HydraConfig.model_fields if name not in _TABLES)

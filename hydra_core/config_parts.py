@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from hydra_core import catalog, environment
-from hydra_core.active_hours import ActiveHours
+from hydra_core.active_hours import ActiveHours, zone_of
 from hydra_core.base_url import problem_with
 from hydra_core.config_errors import Problem, conceal, refuse
 from hydra_core.vault import MASK, Secret, looks_like_key, shown
@@ -115,10 +115,17 @@ class LimitsConfig(Settings):
 
 
 class BudgetConfig(Settings):
-    """What one key may spend in a day. None: no bound."""
+    """What a key, a provider or the pool may spend in a day of `zone`. None: no bound."""
 
     usd_per_day: Usd | None = None
     tokens_per_day: Count | None = None
+    zone: str = "UTC"
+
+    def _problems(self) -> Iterator[Problem]:
+        if self.usd_per_day is None and self.tokens_per_day is None:
+            yield Problem("bounds nothing; give usd_per_day or tokens_per_day")
+        if zone_of(self.zone) is None:
+            yield Problem('is no time zone; write it like "Europe/Madrid"', "zone")
 
 
 class ModelConfig(Settings):
@@ -202,6 +209,7 @@ class ProviderConfig(Settings):
     priority: int = 0
     keys: tuple[KeyConfig, ...] = ()
     window: catalog.WindowShape | None = None
+    budget: BudgetConfig | None = None
     allow_http: bool = False
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hydra_core.drive.redaction import redacted
+from hydra_core.engine.durations import duration
 from hydra_core.messages import ChatRequest, Reply
 
 if TYPE_CHECKING:
@@ -93,18 +94,6 @@ class Ladder:
         """Flush what is still to be written."""
         if self._cache is not None:
             self._cache.close()
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them: `8 s`, `3 min 20 s`, `5 h 10 min`. Rounded up."""
-    whole = int(-(-seconds // 1))
-    if whole < 100:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 def _fingerprint(request: ChatRequest) -> str:

@@ -39,7 +39,7 @@ class HeldLease:
         self._begun = False
         self._ended = False
         self._deployment: Deployment | None = None
-        self._tokens: int | None = None
+        self._used: Usage | None = None
 
     @property
     def _held(self) -> Deployment:
@@ -74,9 +74,16 @@ class HeldLease:
         """The key's name."""
         return self._held.key
 
-    def used(self, tokens: int) -> None:
-        """Say how many tokens the call really took; else the reserved ones count."""
-        self._tokens = tokens
+    def used(self, tokens: int, *, completion_tokens: int | None = None) -> None:
+        """Say how many tokens the call really took; else the reserved ones count.
+
+        `completion_tokens` is how many of them were written. While nobody says so, a budget
+        in dollars counts all of them at the model's dearer price.
+        """
+        if completion_tokens is None:
+            self._used = Usage(tokens, 0, self._held.model.dearest_usd(tokens))
+        else:
+            self._used = Usage(tokens - completion_tokens, completion_tokens)
 
     def __enter__(self) -> Self:
         self._begin()
@@ -137,8 +144,7 @@ class HeldLease:
         self._ended = True
         if error is None:
             # A lease without a count keeps its reservation: the tokens were announced.
-            spent = None if self._tokens is None else Usage(self._tokens, 0)
-            self._gate.report(self._journey, Answer(Verdict(), usage=spent))
+            self._gate.report(self._journey, Answer(Verdict(), usage=self._used))
             return False
         verdict = verdict_of(error, self._held, self._exchange)
         if verdict is None:

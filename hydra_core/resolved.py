@@ -87,6 +87,7 @@ class ResolvedProvider:
     auth_header: str
     auth_prefix: str
     headers: tuple[tuple[str, str], ...]
+    budget: BudgetConfig | None = None
 
 
 def resolve(config: HydraConfig) -> tuple[ResolvedProvider, ...]:
@@ -111,6 +112,7 @@ def _provider(provider: ProviderConfig) -> ResolvedProvider:
         auth_header=auth.auth_header,
         auth_prefix=auth.auth_prefix,
         headers=auth.headers,
+        budget=provider.budget,
     )
 
 

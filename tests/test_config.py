@@ -42,7 +42,7 @@ def test_defaults_are_those_of_the_contract():
         "language": "en", "transport": "auto", "strategy": "adaptive", "on_exhausted": "answer",
         "max_wait": 30.0, "rotate_at": 0.95, "timeout": 120.0, "attempt_timeout": 60.0,
         "first_token_timeout": 20.0, "stall_timeout": 30.0, "store": None, "cache": True,
-        "time_scale": 1.0, "escalation_dir": None, "providers": (), "aliases": {},
+        "time_scale": 1.0, "escalation_dir": None, "budget": None, "providers": (), "aliases": {},
     }  # fmt: skip
     weights = config.score_weights
     assert (weights.reliability, weights.speed) == (0.4, 0.3)

@@ -79,7 +79,8 @@ def _told(key: Mapping[str, Any]) -> str:
 
 
 def _limit(kind: str, limit: Mapping[str, float]) -> str:
-    return f"{kind} {limit['used']:,.0f}/{limit['limit']:,.0f}"
+    digits = 2 if kind.startswith("usd") else 0
+    return f"{kind} {limit['used']:,.{digits}f}/{limit['limit']:,.{digits}f}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -21,9 +21,10 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hydra_core.engine.dispatch import Park, Send
+from hydra_core.engine.windows import NEVER
 from hydra_core.errors import HydraClosed
 from hydra_core.messages import Reply
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from hydra_core.wire import Answer
 
 T = TypeVar("T")
+
+# Seconds between two looks at the wall clock, and how far off it must be to be followed.
+_WALL_LOOK: Final = 1.0
+_WALL_JUMP: Final = 1.0
 
 
 class ThreadBell:
@@ -110,9 +115,18 @@ class Gate:
     """The way through which every driver reaches the KeyManager."""
 
     def __init__(
-        self, manager: KeyManager, *, clock: Callable[[], float] = time.monotonic
+        self,
+        manager: KeyManager,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        """`clock` tells monotonic seconds, `wall` seconds since 1970."""
         self._manager = manager
+        self._wall = wall
+        # Budgets and active hours alone go by wall time: without any, nobody looks.
+        self._look_at_wall = 0.0 if manager.allowances else NEVER
+        self._offset: float | None = None
         self._lock = threading.RLock()  # guards all that follows, and the manager
         self._busy = False
         self._late: deque[Callable[[float], None]] = deque()
@@ -175,7 +189,10 @@ class Gate:
         with self._lock:
             before, self._busy = self._busy, True
             try:
-                result = act(self.clock())
+                now = self.clock()
+                if now >= self._look_at_wall:
+                    self._follow_wall(now)
+                result = act(now)
                 while self._late and not before:
                     self._late.popleft()(self.clock())
             finally:
@@ -183,6 +200,14 @@ class Gate:
             rung = self._manager.take_rung()
         _ring(rung)
         return result
+
+    def _follow_wall(self, now: float) -> None:
+        """See whether the wall clock was set, or the machine slept while ours stood still."""
+        self._look_at_wall = now + _WALL_LOOK
+        offset = self._wall() - now
+        if self._offset is None or abs(offset - self._offset) > _WALL_JUMP:
+            self._offset = offset
+            self._manager.reanchor(offset, now)
 
     @property
     def waiting(self) -> int:

@@ -1,6 +1,7 @@
 """Choosing for one request: who can start now, who is best among them, who could start next.
 
-Law 1: a hard rest is never passed; a soft one is probed by one request at a time.
+Law 1: a hard rest is never passed, nor is a spent budget or a key's hours; a soft rest is
+       probed by one request at a time.
 Law 2: no method looks at all keys on the path of a call.
 Law 3: leasing, ETA and health come from the same arithmetic (`start_of`).
 """
@@ -108,9 +109,9 @@ class Chooser:
                     model = deployment.model
                     usual = model.tokens(size)
                 tokens, pressure = usual, deployment.group.pressure(usual, now)
-                if pressure > 1.0 or not _unhindered(deployment, now):
+                if pressure > 1.0 or not _unhindered(deployment, size, now):
                     tokens = need_of(deployment, size)
-                    start = _start(deployment, tokens, now)
+                    start = _start(deployment, size, tokens, now)
                     if start > now:
                         roster.rest(deployment, start)
                         continue
@@ -138,7 +139,8 @@ class Chooser:
                 if not ill or busy or deployment.group.full or avoids(avoid, deployment):
                     continue
                 tokens = need_of(deployment, size)
-                if deployment.group.earliest(tokens, now) <= now:
+                allowed = allowed_at(deployment, size, now)
+                if max(allowed, deployment.group.earliest(tokens, now)) <= now:
                     return Choice(deployment, tokens, probe=True)
         return None
 
@@ -182,7 +184,19 @@ def need_of(deployment: Deployment, size: Size) -> float:
 
 def start_of(deployment: Deployment, size: Size, now: float) -> float:
     """When this deployment may serve such a request; `NEVER`: not until something changes."""
-    return _start(deployment, need_of(deployment, size), now)
+    return _start(deployment, size, need_of(deployment, size), now)
+
+
+def allowed_at(deployment: Deployment, size: Size, now: float) -> float:
+    """When its owner lets it serve such a request: budgets and active hours."""
+    allowance = deployment.allowance
+    return now if allowance is None else allowance.earliest(deployment.model, size, now)
+
+
+def disallowed(deployment: Deployment, size: Size, now: float) -> str | None:
+    """Why its owner does not let it serve such a request now; None: he does."""
+    allowance = deployment.allowance
+    return None if allowance is None else allowance.why(deployment.model, size, now)
 
 
 def avoids(avoid: Avoid, deployment: Deployment) -> bool:
@@ -207,24 +221,30 @@ def _expected(deployment: Deployment, size: Size, now: float) -> float:
     Such a call is expected to end after half a usual latency. A quota is asked about
     `now` alone: what fits at some moment still fits when a later rest ends.
     """
-    rested = max(now, deployment.hard_until, deployment.soft_until)
+    allowed = allowed_at(deployment, size, now)
+    rested = max(allowed, deployment.hard_until, deployment.soft_until)
     group, breaker = deployment.group, deployment.model.breaker
     if group.full or (breaker.open_until and breaker.probing):
         rested = max(rested, now + (deployment.score.latency or 1.0) / 2)
     return max(rested, group.earliest(need_of(deployment, size), now))
 
 
-def _unhindered(deployment: Deployment, now: float) -> bool:
+def _unhindered(deployment: Deployment, size: Size, now: float) -> bool:
     """Nothing but its quota could keep it from starting now."""
     return (
         deployment.hard_until <= now
         and deployment.soft_until <= now
         and not deployment.model.breaker.probing
         and not deployment.group.full
+        and (deployment.allowance is None or allowed_at(deployment, size, now) <= now)
     )
 
 
-def _start(deployment: Deployment, tokens: float, now: float) -> float:
+def _start(deployment: Deployment, size: Size, tokens: float, now: float) -> float:
+    if deployment.allowance is not None:
+        allowed = allowed_at(deployment, size, now)
+        if allowed > now:
+            return max(allowed, deployment.hard_until, deployment.soft_until)
     if deployment.hard_until > now:
         return deployment.hard_until
     if deployment.soft_until > now:

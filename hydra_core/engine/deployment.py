@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.health import Breaker, Rest
 from hydra_core.engine.score import Score
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
+    from hydra_core.engine.allowance import Allowance, Spend
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.score import ScoreWeights
     from hydra_core.engine.windows import Charge
@@ -21,6 +23,7 @@ _DEVIATION: Final = 0.03
 _PER_MESSAGE: Final = 4.0
 _USUAL_OUTPUT: Final = 256.0
 _STEP: Final = 0.15
+_MILLION: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,22 @@ class ModelFacts:
         """USD for one call, or None when a price is unknown (never a false zero)."""
         if self.input_usd is None or self.output_usd is None:
             return None
-        return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / 1e6
+        return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / _MILLION
+
+    def most_usd(self, size: Size) -> float:
+        """What a request of this size will be charged in USD; infinite while no price is known."""
+        if self.input_usd is None or self.output_usd is None:
+            return NEVER
+        if size.known_tokens is not None:
+            return self.dearest_usd(size.known_tokens) or 0.0
+        room = self.usual_output if size.max_tokens is None else size.max_tokens
+        return (self.prompt_tokens(size) * self.input_usd + room * self.output_usd) / _MILLION
+
+    def dearest_usd(self, tokens: float) -> float | None:
+        """USD for tokens of which nobody says whether they were read or written."""
+        if self.input_usd is None or self.output_usd is None:
+            return None
+        return tokens * max(self.input_usd, self.output_usd) / _MILLION
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +150,12 @@ class Deployment:
     `hard_until` and `soft_until` repeat the latest of all scopes this deployment
     stands in (key, account, group, model, provider), so that choosing reads two
     numbers; `refresh` recomputes them when a scope changes, which is rare.
+    `allowance` is what its owner allows it; None: everything.
     """
 
     __slots__ = (
         "account",
+        "allowance",
         "calls",
         "failures",
         "group",
@@ -167,12 +187,14 @@ class Deployment:
         weights: ScoreWeights,
         priority: int,
         order: int,
+        allowance: Allowance | None = None,
     ) -> None:
         self.provider = provider
         self.model = model
         self.key = key
         self.account = account
         self.group = group
+        self.allowance = allowance
         self.scopes = scopes
         self.own_rest = Rest(self.name)
         self.rests = (
@@ -224,10 +246,21 @@ class Deployment:
 class Lease:
     """The right to make one call, charged before it is sent and settled exactly once.
 
-    `probes` are those whose one probe at a time this call is.
+    `probes` are those whose one probe at a time this call is; `spend` is what it booked in
+    budgets, None where there are none.
     """
 
-    __slots__ = ("charges", "deployment", "granted", "group", "probes", "settled", "size", "tokens")
+    __slots__ = (
+        "charges",
+        "deployment",
+        "granted",
+        "group",
+        "probes",
+        "settled",
+        "size",
+        "spend",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -238,6 +271,7 @@ class Lease:
         granted: float,
         *,
         probes: tuple[Breaker | Deployment, ...] = (),
+        spend: Spend | None = None,
     ) -> None:
         self.deployment = deployment
         self.group = deployment.group
@@ -246,6 +280,7 @@ class Lease:
         self.charges = charges
         self.granted = granted
         self.probes = probes
+        self.spend = spend
         self.settled = False
 
     def __repr__(self) -> str:

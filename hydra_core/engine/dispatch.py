@@ -11,11 +11,11 @@ any moment. Its methods change the KeyManager, so the gate calls them under its 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.choice import avoids, need_of
+from hydra_core.engine.choice import allowed_at, avoids, disallowed, need_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.engine.windows import NEVER
@@ -30,7 +30,7 @@ from hydra_core.errors import (
 from hydra_core.messages import OK, Attempt, ChatRequest, Fault, Reply, Usage
 
 if TYPE_CHECKING:
-    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.routing import Route
@@ -274,12 +274,10 @@ class Dispatch:
         if usage is not None and usage.total_tokens:  # who counted nothing did not count
             deployment.model.learn(self._size, usage.prompt_tokens, usage.completion_tokens)
         else:
-            model = deployment.model
-            usage = Usage(int(model.prompt_tokens(self._size)), len(answer.text) // 4)
+            usage = self._estimated(deployment.model, answer.text)
         manager.passed(lease, now - self._begun)
-        tokens = float(usage.total_tokens)
-        manager.settle(lease, now, tokens=tokens, readings=answer.verdict.readings)
-        cost = deployment.model.cost(usage.prompt_tokens, usage.completion_tokens)
+        tokens, cost = float(usage.total_tokens), _cost(deployment, usage)
+        manager.settle(lease, now, tokens=tokens, usd=cost, readings=answer.verdict.readings)
         self._answered = Reply(
             text=answer.text,
             message=answer.message,
@@ -294,6 +292,13 @@ class Dispatch:
             raw=answer.raw,
         )
 
+    def _estimated(self, model: ModelFacts, text: str) -> Usage:
+        """What a call used that reported nothing: of a lease, all that was announced."""
+        usage = Usage(int(model.prompt_tokens(self._size)), len(text) // 4)
+        if self._size.known_tokens is None:
+            return usage
+        return replace(usage, cost_usd=model.dearest_usd(usage.total_tokens))
+
     def _fail(self, manager: KeyManager, lease: Lease, answer: Answer, now: float) -> None:
         verdict = answer.verdict
         fault = verdict.fault or Fault.UNKNOWN
@@ -305,11 +310,12 @@ class Dispatch:
         )
         manager.failed(lease, verdict, now, hurried=hurried)
         self._tried.add(lease.deployment)
-        spent = answer.usage.total_tokens if answer.usage else None
-        tokens = float(spent) if spent else (None if rule.charged else 0.0)
+        usage = answer.usage if answer.usage and answer.usage.total_tokens else None
+        cost = None if usage is None else _cost(lease.deployment, usage)
+        tokens = float(usage.total_tokens) if usage else (None if rule.charged else 0.0)
         requests = 0.0 if verdict.status is None and not rule.charged else 1.0
         manager.settle(
-            lease, now, requests=requests, tokens=tokens, readings=verdict.readings
+            lease, now, requests=requests, tokens=tokens, usd=cost, readings=verdict.readings
         )
         if rule.next is Next.STOP:
             self._error = self._rejected(fault, verdict.message, verdict.status)
@@ -340,8 +346,11 @@ class Dispatch:
             self._drop_ticket(manager, now)
         lease, self._lease = self._lease, None
         if lease is not None and not lease.settled:
-            spent = float(usage.total_tokens) if usage and usage.total_tokens else None
-            manager.settle(lease, now, tokens=spent)
+            if usage is None or not usage.total_tokens:
+                manager.settle(lease, now)
+                return
+            cost = _cost(lease.deployment, usage)
+            manager.settle(lease, now, tokens=float(usage.total_tokens), usd=cost)
 
     def _drop_ticket(self, manager: KeyManager, now: float) -> None:
         ticket, self._ticket = self._ticket, None
@@ -373,7 +382,8 @@ class Dispatch:
         if eta is None and self._size_never_fits(now):
             return RequestRejected(
                 f"a request of about {self._size.chars} characters is larger than the token "
-                "limit of every eligible key; shorten it, lower max_tokens, or use swarm()",
+                "limit or the budget of every eligible key; shorten it, lower max_tokens, or use "
+                f"swarm().{self._state(now)}",
                 attempts=self.attempts,
             )
         late = self._over(now) and bool(self.attempts)
@@ -397,18 +407,33 @@ class Dispatch:
             f"{a.provider}/{a.model} via {a.key}: {a.outcome} (status {a.status}) {a.detail}"
             for a in self.attempts[-_LINES:]
         ] or [
-            f"{deployment.name}: {fault.value}"
+            f"{deployment.name}: {why}"
             for deployment in islice(self._route.deployments, _LINES)
-            if (fault := deployment.resting_for(now)) is not None
+            if (why := self._obstacle(deployment, now)) is not None
         ]
         return "".join(f"\n  {line.rstrip()}" for line in lines)
 
+    def _obstacle(self, deployment: Deployment, now: float) -> str | None:
+        fault = deployment.resting_for(now)
+        return disallowed(deployment, self._size, now) if fault is None else fault.value
+
     def _size_never_fits(self, now: float) -> bool:
         return all(
-            d.group.earliest(need_of(d, self._size), now) == NEVER
+            NEVER
+            in (
+                d.group.earliest(need_of(d, self._size), now),
+                allowed_at(d, self._size, now),
+            )
             for d in self._route.deployments
             if not avoids(self._avoid, d)
         )
+
+
+def _cost(deployment: Deployment, usage: Usage) -> float | None:
+    """What a call cost in USD: as its reply says, else by the model's prices, where known."""
+    if usage.cost_usd is not None:
+        return usage.cost_usd
+    return deployment.model.cost(usage.prompt_tokens, usage.completion_tokens)
 
 
 _REMEDIES: Final = {

@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.blame import blame
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease, Size
@@ -56,6 +57,7 @@ class KeyManager:
         self._chooser = Chooser(
             deployments, strategy=settings.strategy, rotate_at=settings.rotate_at
         )
+        self.allowances = Allowances(self.deployments)
         self._sequence = 0
         self._members: dict[Rest, list[Deployment]] = defaultdict(list)
         self._sharers: dict[QuotaGroup, list[Deployment]] = defaultdict(list)
@@ -92,7 +94,11 @@ class KeyManager:
             probes.append(deployment)
         for probed in probes:
             probed.probing = True
-        return Lease(deployment, size, choice.tokens, charges, now, probes=tuple(probes))
+        allowance = deployment.allowance
+        spend = None if allowance is None else allowance.book(deployment.model, size, now)
+        return Lease(
+            deployment, size, choice.tokens, charges, now, probes=tuple(probes), spend=spend
+        )
 
     def earliest(self, route: Route, size: Size, avoid: Avoid, now: float) -> float:
         """When a request of this size could start; `NEVER` when nothing known allows it."""
@@ -125,10 +131,12 @@ class KeyManager:
         *,
         requests: float = 1.0,
         tokens: float | None = None,
+        usd: float | None = None,
         readings: Sequence[LimitReading] = (),
     ) -> None:
         """End a lease: book what was used (`tokens` None: keep the estimate). Twice is harmless.
 
+        `usd` is what that cost; None: the estimate's price of as many tokens.
         `readings` are the limits that the reply stated. They are the last word, heard
         before anybody is served from what this lease gives back.
         """
@@ -142,6 +150,9 @@ class KeyManager:
         if readings:
             self._learn(deployment, readings, now)
         self._chooser.stir(self._sharers[lease.group])
+        if lease.spend is not None:
+            for budget in lease.spend.settle(tokens=tokens, usd=usd, now=now):
+                self._chooser.stir(self.allowances.on(budget))
         if lease.probes:
             for probed in lease.probes:
                 probed.probing = False
@@ -187,6 +198,14 @@ class KeyManager:
             here = (deployment.provider, deployment.model.name, deployment.key)
             if here == (provider, model, key):
                 deployment.score.judged(quality)
+
+    def reanchor(self, offset: float, now: float) -> None:
+        """The wall clock was set or the machine slept: it is now `offset` ahead of `now`.
+
+        Days of budgets and hours of keys follow it; nothing else here knows wall time.
+        """
+        self._chooser.stir(self.allowances.reanchor(offset, now))
+        self.serve(now)
 
     def revive(self, provider: str, key: str) -> None:
         """The key was changed or proved well: its own rest ends."""

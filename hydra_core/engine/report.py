@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
-from hydra_core.engine.choice import need_of, start_of
+from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.windows import NEVER, Bucket
@@ -48,13 +48,19 @@ def _capacity(group: QuotaGroup, members: list[Deployment], now: float) -> Group
         windows=tuple(_window(window, now) for window in group.windows),
         concurrency=group.concurrency,
         in_flight=group.in_flight,
-        available_in=max(0.0, min(max(d.hard_until, d.soft_until) for d in members) - now),
+        available_in=max(0.0, min(_free_at(d, now) for d in members) - now),
         context_window=one.model.context_window,
         max_output=one.model.max_output,
         latency=sum(seen) / len(seen) if seen else None,
         input_usd=one.model.input_usd,
         output_usd=one.model.output_usd,
     )
+
+
+def _free_at(deployment: Deployment, now: float) -> float:
+    """When neither a rest nor its owner keeps even a small request away."""
+    allowed = allowed_at(deployment, _SMALL, now)
+    return max(allowed, deployment.hard_until, deployment.soft_until)
 
 
 def _window(window: Window, now: float) -> WindowCapacity:
@@ -93,9 +99,10 @@ def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, A
         "in_flight": sum(d.in_flight for d in members),
         "consecutive_failures": max(d.own_rest.strikes for d in members),
         "last_fault": fault.value if fault is not None else None,
+        "why": _why(best, _SMALL, start, now),
         "calls": sum(d.calls for d in members),
         "failures": sum(d.failures for d in members),
-        "limits": _limits(best.group, now, scale),
+        "limits": _limits(best.group, now, scale) | _budgets(best, now),
         "score": round(best.score.value(now), 4),
     }
 
@@ -104,6 +111,9 @@ def _state(deployment: Deployment, start: float, now: float) -> str:
     if deployment.hard_until == NEVER:
         return "dead"
     if max(deployment.hard_until, deployment.soft_until) > now:
+        return "resting"
+    allowance = deployment.allowance
+    if allowance is not None and allowance.closed(now):
         return "resting"
     return "active" if start <= now else "saturated"
 
@@ -127,6 +137,21 @@ def _limits(group: QuotaGroup, now: float, scale: float) -> dict[str, dict[str, 
     return limits
 
 
+def _budgets(deployment: Deployment, now: float) -> dict[str, dict[str, Any]]:
+    """What its budgets have left; of several of one kind, that which has least."""
+    allowance = deployment.allowance
+    budgets = () if allowance is None else allowance.budgets
+    least = sorted(budgets, key=lambda budget: budget.used(now) - budget.limit)
+    return {
+        f"{budget.kind}_per_day": {
+            "limit": budget.limit,
+            "used": round(budget.used(now), 6),
+            "resets_in": round(budget.turns_at - now, 3),
+        }
+        for budget in least
+    }
+
+
 def explanation(route: Route, size: Size, now: float) -> list[dict[str, Any]]:
     """Each deployment of a route in order of its start, and why it would wait."""
     rows: list[dict[str, Any]] = []
@@ -148,6 +173,8 @@ def explanation(route: Route, size: Size, now: float) -> list[dict[str, Any]]:
 
 
 def _why(deployment: Deployment, size: Size, start: float, now: float) -> str:
+    if allowed_at(deployment, size, now) > max(now, deployment.hard_until, deployment.soft_until):
+        return disallowed(deployment, size, now) or "its owner does not allow it"
     for rest in deployment.rests:
         if rest.fault is not None and rest.hard_until > now:
             return f"{rest.fault.value}: the provider's word on {rest.name}"

@@ -101,6 +101,8 @@ class WaitingRoom:
         group = lease.group
         group.settle(lease.charges, requests=0.0, tokens=0.0, now=now)
         usable = not lease.deployment.rests_at(now) and group.pressure(lease.tokens, now) <= _FULL
+        if lease.spend is not None:
+            usable &= lease.spend.renewed(now)
         lease.charges = group.charge(lease.tokens, now)
         lease.granted = now
         return usable

@@ -42,7 +42,7 @@ class Pool:
     """A KeyManager over keys given as rows, built without a configuration.
 
     A row may hold `name`, `provider`, `account`, `models`, `lanes`, `priority`,
-    `concurrency`, `shape` and the limits `rpm`, `tpm`, `rpd`, `tpd`; `facts` are what
+    `concurrency`, `allowance`, `shape` and the limits `rpm`, `tpm`, `rpd`, `tpd`; `facts` are what
     a model's ModelFacts take, by name.
     """
 
@@ -101,6 +101,7 @@ class Pool:
             weights=ScoreWeights(),
             priority=key.get("priority", 0),
             order=len(self.deployments),
+            allowance=key.get("allowance"),
         )
 
     def _rest(self, *name: str) -> Rest:

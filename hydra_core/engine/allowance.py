@@ -1,0 +1,139 @@
+"""What their owner allows deployments: budgets to draw on, and hours to be used in.
+
+Most deployments have no allowance at all; the path of their calls only looks that up.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from hydra_core.engine.durations import duration
+from hydra_core.engine.windows import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from hydra_core.engine.budget import Booking, Budget
+    from hydra_core.engine.deployment import Deployment, ModelFacts, Size
+    from hydra_core.engine.hours import Hours
+
+
+class Allowance:
+    """The budgets that one deployment draws on, and the hours of its key.
+
+    Budgets are shared: by the deployments of a key, of a provider, or of the whole pool.
+    """
+
+    __slots__ = ("budgets", "hours")
+
+    def __init__(self, budgets: Iterable[Budget] = (), hours: Hours | None = None) -> None:
+        self.budgets = tuple(budgets)
+        self.hours = hours
+
+    def earliest(self, model: ModelFacts, size: Size, now: float) -> float:
+        """When such a request may be sent; `NEVER` when no day's budget would pay for it."""
+        start = now
+        if self.budgets:
+            usd, tokens = model.most_usd(size), model.tokens(size)
+            for budget in self.budgets:
+                begin = budget.earliest(usd if budget.kind == "usd" else tokens, now)
+                if begin > start:
+                    start = begin
+        if self.hours is None or start == NEVER:
+            return start
+        # Whenever the budgets are whole again, they still are when the hours begin.
+        return self.hours.opens(now) if start <= now else self.hours.opens_after(start)
+
+    def closed(self, now: float) -> bool:
+        """True outside of the key's hours."""
+        return self.hours is not None and self.hours.opens(now) > now
+
+    def book(self, model: ModelFacts, size: Size, now: float) -> Spend:
+        """Book what such a request may cost at most."""
+        return Spend(self, model.most_usd(size), model.tokens(size), now)
+
+    def why(self, model: ModelFacts, size: Size, now: float) -> str | None:
+        """What keeps such a request away for longest, in a reader's words; None: nothing."""
+        found: tuple[float, str] | None = None
+        usd, tokens = model.most_usd(size), model.tokens(size)
+        for budget in self.budgets:
+            need = usd if budget.kind == "usd" else tokens
+            start = budget.earliest(need, now)
+            if start > (now if found is None else found[0]):
+                found = start, budget.told(need, now)
+        opens = now if self.hours is None else self.hours.opens(now)
+        if opens > (now if found is None else found[0]):
+            return f"outside of its active hours, again in {duration(opens - now)}"
+        return None if found is None else found[1]
+
+
+class Spend:
+    """What one lease booked in the budgets of an allowance: US dollars and tokens."""
+
+    __slots__ = ("_allowance", "_bookings", "_tokens", "_usd")
+
+    def __init__(self, allowance: Allowance, usd: float, tokens: float, now: float) -> None:
+        self._allowance = allowance
+        self._usd = usd
+        self._tokens = tokens
+        self._bookings: Sequence[Booking] = self._booked(now)
+
+    def _booked(self, now: float) -> list[Booking]:
+        return [
+            budget.book(self._usd if budget.kind == "usd" else self._tokens, now)
+            for budget in self._allowance.budgets
+        ]
+
+    def settle(self, *, tokens: float | None, usd: float | None, now: float) -> Iterator[Budget]:
+        """Correct the bookings; yields the budgets that have room for one turned away.
+
+        `tokens` None: the estimate stays. `usd` None: its share of the estimate.
+        """
+        if tokens is None:
+            tokens, usd = self._tokens, self._usd
+        elif usd is None:
+            usd = self._usd * tokens / self._tokens if self._tokens else 0.0
+        for budget, booking in zip(self._allowance.budgets, self._bookings, strict=True):
+            if budget.settle(booking, usd if budget.kind == "usd" else tokens, now):
+                yield budget
+
+    def renewed(self, now: float) -> bool:
+        """Book it anew in the day that runs now; False when it may not be used any more."""
+        fits = not self._allowance.closed(now)
+        for budget, booking in zip(self._allowance.budgets, self._bookings, strict=True):
+            budget.settle(booking, 0.0, now)
+            fits &= budget.earliest(booking[1], now) <= now
+        self._bookings = self._booked(now)
+        return fits
+
+
+class Allowances:
+    """Every budget of a pool by its name, and who draws on it."""
+
+    __slots__ = ("_deployments", "_drawn_on", "budgets")
+
+    def __init__(self, deployments: Iterable[Deployment]) -> None:
+        self._deployments = [d for d in deployments if d.allowance is not None]
+        self._drawn_on: dict[Budget, list[Deployment]] = defaultdict(list)
+        self.budgets: dict[str, Budget] = {}
+        for deployment in self._deployments:
+            for budget in deployment.allowance.budgets if deployment.allowance else ():
+                self.budgets[budget.name] = budget
+                self._drawn_on[budget].append(deployment)
+
+    def __bool__(self) -> bool:
+        return bool(self._deployments)
+
+    def on(self, budget: Budget) -> list[Deployment]:
+        """Who draws on this budget."""
+        return self._drawn_on[budget]
+
+    def reanchor(self, offset: float, now: float) -> list[Deployment]:
+        """The wall clock is now `offset` seconds ahead of the monotonic one; who is concerned."""
+        for budget in self.budgets.values():
+            budget.reanchor(offset, now)
+        for deployment in self._deployments:
+            if deployment.allowance is not None and deployment.allowance.hours is not None:
+                deployment.allowance.hours.reanchor(offset)
+        return self._deployments

@@ -1,0 +1,150 @@
+"""Budgets: what may be spent in a day, charged before sending and settled afterwards.
+
+Law 1: what is booked is settled exactly once, with the lease that booked it.
+Law 2: a budget is its owner's word, so it is a hard block: nothing is sent that might
+       cost more than what is left of it, by no strategy, probe or second look.
+Law 3: a call belongs to the day in which it was sent, whenever it is answered.
+
+All times are monotonic seconds unless they are said to be wall seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal
+
+from hydra_core.engine.durations import duration
+from hydra_core.engine.windows import NEVER
+
+BudgetKind = Literal["usd", "tokens"]
+DayEnd = Callable[[float], float]
+"""Wall seconds -> the wall seconds, later than these, at which the next day begins."""
+
+Booking = tuple[int, float]
+"""What one lease booked in one budget: the number of the day, and the amount."""
+
+_ROUNDING: Final = 1e-9  # of many additions, as a share of the limit
+
+
+class Budget:
+    """`limit` US dollars or tokens a day, for one key, one provider or the whole pool.
+
+    `name` is the same in every process; `whose` is how people call the one it bounds.
+    `day_end` knows when days begin; `offset` added to monotonic seconds gives wall seconds.
+    """
+
+    __slots__ = (
+        "_day",
+        "_day_end",
+        "_most",
+        "_offset",
+        "_turned_away",
+        "_used",
+        "ends",
+        "kind",
+        "limit",
+        "name",
+        "turns_at",
+        "whose",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        kind: BudgetKind,
+        limit: float,
+        *,
+        whose: str,
+        day_end: DayEnd,
+        offset: float,
+        now: float,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.limit = limit
+        self.whose = whose
+        self._most = limit * (1.0 + _ROUNDING)
+        self._day_end = day_end
+        self._offset = offset
+        self._day = 0
+        self._used = 0.0
+        self._turned_away = NEVER  # the smallest need that found no room
+        self.ends = day_end(now + offset)  # wall seconds
+        self.turns_at = self.ends - offset
+
+    def __repr__(self) -> str:
+        return f"<Budget {self.name}: {self._used:g} of {self.limit:g}>"
+
+    def used(self, now: float) -> float:
+        """What this day has spent, calls under way included."""
+        if now >= self.turns_at:
+            self.ends = self._day_end(now + self._offset)
+            self.turns_at = self.ends - self._offset
+            self._day += 1
+            self._used = 0.0
+        return self._used
+
+    def earliest(self, need: float, now: float) -> float:
+        """When `need` may be spent: now, or when the day turns; `NEVER` if no day has as much.
+
+        What costs nothing is kept out by no budget.
+        """
+        if self.used(now) + need <= self._most or need <= 0.0:
+            return now
+        if need > self._most:
+            return NEVER
+        self._turned_away = min(self._turned_away, need)
+        return self.turns_at
+
+    def book(self, amount: float, now: float) -> Booking:
+        """Book `amount`; the result is what `settle` takes."""
+        self.used(now)
+        self._used += amount
+        return self._day, amount
+
+    def settle(self, booking: Booking, amount: float, now: float) -> bool:
+        """Correct a booking to what was spent; True when one turned away may fit now."""
+        self.used(now)
+        day, booked = booking
+        if day == self._day:
+            self._used = max(0.0, self._used + amount - booked)
+        if self._used + self._turned_away > self._most:
+            return False
+        self._turned_away = NEVER
+        return True
+
+    def resume(self, used: float, now: float) -> None:
+        """Believe what was spent in this day before, by an earlier process; never less than ours.
+
+        `ends` (wall seconds) tells whether it was the same day.
+        """
+        self._used = max(self.used(now), used)
+
+    def reanchor(self, offset: float, now: float) -> None:
+        """The wall clock was set, or the machine slept.
+
+        A clock that is set back brings no day twice: the running one ends when it would
+        have ended, but at the latest with the day after this.
+        """
+        after_this = self._day_end(self._day_end(now + offset))
+        self._offset = offset
+        self.ends = min(self.ends, after_this)
+        self.turns_at = self.ends - offset
+
+    def told(self, need: float, now: float) -> str:
+        """Why `need` cannot be spent at `now`, in a reader's words."""
+        unit = "USD" if self.kind == "usd" else "tokens"
+        spent, limit, more = map(self._amount, (self.used(now), self.limit, need))
+        if need == NEVER:
+            return f"budget of {self.whose}: in USD, and the price of this model is not known"
+        if need > self._most:
+            return f"budget of {self.whose}: this may take {more} {unit}, a day has {limit}"
+        asks = f" and this may take {more}," if self._used < self.limit else ""
+        again = duration(self.turns_at - now)
+        return f"budget of {self.whose}: {spent} {unit} of {limit} spent,{asks} again in {again}"
+
+    def _amount(self, amount: float) -> str:
+        if self.kind == "tokens":
+            return f"{amount:,.0f}"
+        whole, _, cents = f"{amount:.6f}".rstrip("0").partition(".")
+        return f"{whole}.{cents:0<2}"

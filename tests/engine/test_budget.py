@@ -1,0 +1,253 @@
+"""Budgets and hours: charged before sending, hard until their day turns or their hour comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hydra_core.engine.allowance import Allowance
+from hydra_core.engine.budget import Budget
+from hydra_core.engine.dispatch import Park, Send
+from hydra_core.engine.hours import Hours
+from hydra_core.errors import PoolExhausted, RequestRejected
+from hydra_core.messages import Fault, Reply, Usage
+
+DAY = 86_400.0
+DOLLAR = {"m": {"input_usd": 1e6, "output_usd": 1e6}}  # a token costs a dollar
+
+
+def day_end(wall):
+    """Days begin at multiples of 86,400 s, as they do in UTC."""
+    return wall - wall % DAY + DAY
+
+
+def budget(limit, kind="usd", *, whose="key k1", offset=0.0, now=0.0):
+    """A budget whose wall clock is `offset` ahead of the engine's."""
+    name = f"budget/acme/k1/{kind}_per_day"
+    return Budget(name, kind, limit, whose=whose, day_end=day_end, offset=offset, now=now)
+
+
+def office(wall):
+    """Open from the 8th to the 20th hour of each day."""
+    begin = wall - wall % DAY
+    if wall >= begin + 20 * 3600:
+        begin += DAY
+    return begin + 8 * 3600, begin + 20 * 3600
+
+
+def test_a_spent_budget_rests_its_key_until_the_day_turns(make_pool):
+    """The key whose budget has no room is passed over, and serves again the next day."""
+    pool = make_pool(
+        [{"allowance": Allowance([budget(10.0)])}, {}], facts=DOLLAR, strategy="priority"
+    )
+    served = [pool.lease(1.0, 4.0).deployment.key for _ in range(3)]
+    assert served == ["k1", "k1", "k2"]
+    assert pool.lease(DAY - 1.0, 4.0).deployment.key == "k2"
+    assert pool.lease(DAY, 4.0).deployment.key == "k1"
+
+
+def test_a_lease_is_settled_to_what_it_cost(make_pool):
+    """What was booked and not spent comes back, and whoever waited for it starts at once."""
+    spent = budget(10.0)
+    pool = make_pool([{"allowance": Allowance([spent])}], facts=DOLLAR)
+    first = pool.lease(1.0, 8.0)
+    journey = pool.journey(1.0, 5.0, deadline=2 * DAY, max_wait=2 * DAY)
+    assert isinstance(journey.next_step(pool.manager, 1.0), Park)
+    pool.manager.settle(first, 2.0, tokens=3.0, usd=3.0)
+    assert isinstance(journey.next_step(pool.manager, 2.0), Send)
+    assert spent.used(2.0) == 8.0
+    pool.manager.settle(first, 3.0, tokens=0.0)  # twice is harmless
+    assert spent.used(3.0) == 8.0
+
+
+@pytest.mark.parametrize(
+    ("settled", "left"),
+    [
+        ({"tokens": 0.0, "requests": 0.0}, 0.0),
+        ({}, 6.0),
+        ({"tokens": 2.0}, 2.0),
+        ({"tokens": 2.0, "usd": 0.5}, 0.5),
+        ({"tokens": 9.0, "usd": 9.0}, 9.0),
+    ],
+)
+def test_every_end_of_a_lease_corrects_the_budget(make_pool, settled, left):
+    """A refund, an unknown count, a count, a price, and more than was booked."""
+    spent = budget(7.0)
+    pool = make_pool([{"allowance": Allowance([spent])}], facts=DOLLAR)
+    pool.manager.settle(pool.lease(1.0, 6.0), 2.0, **settled)
+    assert spent.used(2.0) == left
+
+
+def test_a_shared_budget_is_one_sum(make_pool):
+    """Keys that draw on one budget spend it together, and are woken together."""
+    shared = Allowance([budget(10.0, whose="the whole pool")])
+    pool = make_pool([{"allowance": shared}, {"allowance": shared}], facts=DOLLAR)
+    leases = [pool.lease(1.0, 3.0) for _ in range(4)]
+    assert [lease is not None for lease in leases] == [True, True, True, False]
+    pool.manager.settle(leases[0], 2.0, tokens=1.0, usd=1.0)
+    assert pool.lease(2.0, 3.0) is not None
+    assert pool.lease(2.0, 3.0) is None
+
+
+def test_a_call_under_way_at_midnight_belongs_to_the_day_it_began_in(make_pool):
+    """Its booking leaves the new day alone."""
+    spent = budget(10.0)
+    pool = make_pool([{"allowance": Allowance([spent])}], facts=DOLLAR)
+    late = pool.lease(DAY - 1.0, 9.0)
+    assert spent.used(DAY + 1.0) == 0.0
+    pool.manager.settle(late, DAY + 1.0, tokens=9.0, usd=9.0)
+    assert spent.used(DAY + 1.0) == 0.0
+
+
+def test_a_grant_claimed_after_midnight_is_booked_in_the_new_day(make_pool):
+    """The wire is reached only now, so the new day pays; the old one gave it back."""
+    spent = budget(10.0)
+    pool = make_pool([{"allowance": Allowance([spent]), "concurrency": 1}], facts=DOLLAR)
+    first = pool.lease(DAY - 2.0, 4.0)
+    ticket = pool.manager.join(pool.route(), first.size, (), 0, DAY - 2.0)
+    pool.manager.settle(first, DAY - 1.0, tokens=4.0, usd=4.0)
+    assert spent.used(DAY - 1.0) == 8.0
+    assert pool.manager.claim(ticket, DAY + 1.0) is not None
+    assert spent.used(DAY + 1.0) == 4.0
+
+
+def test_a_grant_claimed_after_closing_time_is_void(make_pool):
+    """It goes back whole, and the ticket waits for the morning."""
+    spent = budget(10.0, "tokens")
+    allowance = Allowance([spent], Hours(office, offset=0.0))
+    pool = make_pool([{"allowance": allowance, "concurrency": 1}])
+    first = pool.lease(20 * 3600 - 2.0, 4.0)
+    ticket = pool.manager.join(pool.route(), first.size, (), 0, 20 * 3600 - 2.0)
+    pool.manager.settle(first, 20 * 3600 - 1.0, tokens=4.0)
+    assert pool.manager.claim(ticket, 20 * 3600) is None
+    assert spent.used(20 * 3600) == 4.0
+    assert ticket.start == DAY + 8 * 3600
+
+
+def test_no_probe_passes_a_budget_or_a_closed_hour(make_pool):
+    """A key that we only believe to be ill may be probed, not one that must not be used."""
+    for allowance in (
+        Allowance([budget(10.0)]),
+        Allowance((), Hours(office, offset=8 * 3600.0)),
+    ):
+        pool = make_pool([{"allowance": allowance}], facts=DOLLAR)
+        pool.fail(pool.lease(1.0, 6.0), 1.0, Fault.OVERLOADED)
+        assert pool.lease(1.5, 6.0) is None
+        assert pool.lease(1.5, 6.0, desperate=True) is not None
+        assert pool.lease(13 * 3600.0, 6.0, desperate=True) is None
+
+
+def test_what_costs_nothing_is_kept_out_by_no_budget(make_pool):
+    """A free model serves on when the dollars are spent, and under a budget of none."""
+    allowance = Allowance([budget(0.0)])
+    pool = make_pool(
+        [{"allowance": allowance, "models": ["free", "dear"]}],
+        facts={
+            "free": {"input_usd": 0.0, "output_usd": 0.0},
+            "dear": {"input_usd": 1.0, "output_usd": 1.0},
+        },
+    )
+    assert pool.lease(1.0, 100.0, model="free") is not None
+    assert pool.lease(1.0, 100.0, model="dear") is None
+
+
+def test_a_price_that_is_not_known_is_no_zero(make_pool):
+    """Under a budget in dollars such a model is never asked."""
+    pool = make_pool([{"allowance": Allowance([budget(10.0)])}])
+    assert pool.lease(1.0, 1.0) is None
+    (row,) = pool.manager.deployments
+    assert "price of this model is not known" in row.allowance.why(
+        row.model, pool.journey(1.0)._size, 1.0
+    )
+
+
+def test_the_eta_of_a_spent_budget_is_the_end_of_its_day(make_pool, make_world, ok):
+    """A caller who cannot wait that long is told so at once, and whose budget it is."""
+    pool = make_pool([{"allowance": Allowance([budget(10.0)])}], facts=DOLLAR)
+    world = make_world(pool, lambda lease, _: (1.0, ok(lease.tokens)))
+    world.ask(1.0, 10.0)
+    world.ask(DAY - 3600.0, 10.0)
+    world.ask(DAY - 20.0, 10.0)
+    world.run()
+    ((when, error),) = world.errors
+    assert isinstance(error, PoolExhausted)
+    assert (when, error.eta) == (DAY - 3600.0, 3600.0)
+    assert "budget of key k1: 10.00 USD of 10.00 spent, again in 1 h 0 min" in str(error)
+    assert [at for at, _ in world.sent] == [1.0, DAY]
+
+
+def test_a_request_that_no_day_would_pay_for_is_refused(make_pool):
+    """Waiting would not help, so it is told what it may cost and what there is."""
+    pool = make_pool([{"allowance": Allowance([budget(10.0)])}], facts=DOLLAR)
+    error = pool.journey(1.0, 11.0).next_step(pool.manager, 1.0).error
+    assert isinstance(error, RequestRejected)
+    assert "this may take 11.00 USD, a day has 10.00" in str(error)
+
+
+def test_the_answers_room_is_booked_at_the_price_of_output(make_pool):
+    """Prompt and answer have prices of their own; a lease of unknown parts pays the dearer."""
+    pool = make_pool([{}], facts={"m": {"input_usd": 1.0, "output_usd": 10.0}})
+    model = pool.by("k1").model
+    size = pool.journey(1.0)._size
+    assert model.most_usd(size) == pytest.approx(1 * 10.0 / 1e6)
+    told = type(size)(chars=0, messages=25, max_tokens=50)
+    assert model.prompt_tokens(told) == 100.0
+    assert model.most_usd(told) == pytest.approx((100 * 1.0 + 50 * 10.0) / 1e6)
+
+
+def test_a_cost_that_the_reply_states_is_believed(make_pool, ok):
+    """The provider's own price beats the one that is configured."""
+    spent = budget(10.0)
+    pool = make_pool([{"allowance": Allowance([spent])}], facts=DOLLAR)
+    journey = pool.journey(1.0, 5.0)
+    journey.next_step(pool.manager, 1.0)
+    journey.report(pool.manager, replace(ok(5), usage=Usage(5, 0, 0.25)), 2.0)
+    reply = journey.next_step(pool.manager, 2.0)
+    assert isinstance(reply, Reply)
+    assert (reply.usage.cost_usd, spent.used(2.0)) == (0.25, 0.25)
+
+
+def test_a_clock_set_back_brings_no_day_twice():
+    """The running day then ends when it would have ended, at the latest with the next one."""
+    spent = budget(10.0, now=0.0)
+    spent.book(10.0, DAY + 60.0)  # a minute into the second day
+    assert spent.used(DAY + 60.0) == 10.0
+    spent.reanchor(-3600.0, DAY + 120.0)  # it is an hour before that midnight
+    assert spent.used(DAY + 3600.0 + 300.0) == 10.0
+    assert spent.turns_at == 2 * DAY + 3600.0
+    spent.reanchor(-10 * DAY, DAY + 240.0)
+    assert spent.turns_at - (DAY + 240.0) <= 2 * DAY
+
+
+def test_a_machine_that_slept_over_midnight_begins_a_new_day(make_pool):
+    """The monotonic clock stood still, the wall clock did not; so do hours."""
+    allowance = Allowance([budget(10.0)], Hours(office, offset=9 * 3600.0))
+    pool = make_pool([{"allowance": allowance}], facts=DOLLAR)
+    assert pool.lease(1.0, 10.0) is not None
+    assert pool.lease(2.0, 10.0) is None
+    pool.manager.reanchor(DAY + 7 * 3600.0, 3.0)
+    assert pool.lease(3.0, 10.0) is None  # an hour before it opens
+    assert pool.lease(3600.0, 10.0) is not None
+
+
+def test_a_key_is_used_in_its_hours_alone(make_pool):
+    """It opens and closes at the right instants, and the start that is told is true."""
+    pool = make_pool([{"allowance": Allowance((), Hours(office, offset=7 * 3600.0))}])
+    size = pool.journey(0.0)._size
+    assert pool.lease(0.0) is None
+    assert pool.manager.earliest(pool.route(), size, (), 0.0) == 3600.0
+    assert pool.lease(3599.0) is None
+    assert pool.lease(3600.0) is not None
+    assert pool.lease(13 * 3600.0 - 1.0) is not None
+    assert pool.lease(13 * 3600.0) is None
+    assert pool.manager.earliest(pool.route(), size, (), 13 * 3600.0) == 25 * 3600.0
+
+
+def test_a_budget_that_turns_at_night_still_waits_for_the_morning(make_pool):
+    """Of all that keeps a key away, the last to end counts."""
+    pool = make_pool(
+        [{"allowance": Allowance([budget(10.0)], Hours(office, offset=0.0))}], facts=DOLLAR
+    )
+    size = pool.lease(9 * 3600.0, 10.0).size
+    assert pool.manager.earliest(pool.route(), size, (), 9 * 3600.0) == DAY + 8 * 3600.0
