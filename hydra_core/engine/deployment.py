@@ -38,10 +38,15 @@ class Size:
     @property
     def size_class(self) -> int:
         """Requests within a factor of four of each other share a class (engine.roster)."""
+        return self.rough_tokens.bit_length() >> 1
+
+    @property
+    def rough_tokens(self) -> int:
+        """Tokens, answer included, before any model taught us better."""
         rough = self.known_tokens
         if rough is None:
             rough = self.chars * _TOKENS_PER_CHAR + (self.max_tokens or _USUAL_OUTPUT)
-        return int(rough).bit_length() >> 1
+        return int(rough)
 
 
 class ModelFacts:

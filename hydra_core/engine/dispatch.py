@@ -185,9 +185,9 @@ class Dispatch:
             if self._ticket.lease is None and now >= self._ticket.start:
                 manager.serve(now)
             return manager.claim(self._ticket, now)
-        if self._route.line.overtakes_nobody(self.request.priority):
-            return manager.lease(self._route, self._size, self._avoid, now)
-        return None
+        if manager.room:
+            return None  # those who wait are asked first, so it joins them
+        return manager.lease(self._route, self._size, self._avoid, now)
 
     def _send(self, lease: Lease, now: float) -> Send:
         if self._parked_at is not None:

@@ -73,9 +73,12 @@ class KeyManager:
         """A lease that may be used now, charged; None when nothing can start.
 
         `avoid` holds deployments, models and groups that this request must not use.
-        `desperate` also probes deployments that we only believe to be ill.
+        `desperate` also probes deployments that we only believe to be ill, and takes
+        nothing that somebody waits for.
         """
-        choice = self._chooser.choose(route, size, avoid, now)
+        choice = None
+        if not (desperate and self.room):
+            choice = self._chooser.choose(route, size, avoid, now)
         if choice is None and desperate:
             choice = self._chooser.probe(route, size, avoid, now)
         return None if choice is None else self._grant(choice, size, now)

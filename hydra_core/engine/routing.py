@@ -42,18 +42,16 @@ class Tier:
 class Route:
     """The tiers that may serve one kind of request, and who waits for them.
 
-    `windowed` are the models among them whose context window is known; `groups` is the
-    number of quota groups they are charged to.
+    `windowed` are the models among them whose context window is known.
     """
 
-    __slots__ = ("deployments", "groups", "line", "name", "tiers", "windowed")
+    __slots__ = ("deployments", "line", "name", "tiers", "windowed")
 
     def __init__(self, name: str, tiers: Sequence[Sequence[Deployment]]) -> None:
         self.name = name
         self.tiers = tuple(Tier(tuple(tier)) for tier in tiers if tier)
         self.line = WaitingLine()
         self.deployments = tuple(d for tier in self.tiers for d in tier.deployments)
-        self.groups = len({d.group for d in self.deployments})
         self.windowed = frozenset(d.model for d in self.deployments if d.model.context_window)
 
     def __repr__(self) -> str:

@@ -1,32 +1,42 @@
 """The waiting room: who waits joins here, is granted a lease in turn, and is woken.
 
-Law 1: first come, first served within a priority; whoever could start earliest in a
-       group holds a claim on it, so a large request is not starved by small ones.
-Law 2: capacity that returns wakes those who can use it, not all who wait.
-Law 3: while anybody waits, somebody is awake for the next start.
+Law 1: first come, first served within a priority, whatever routes share a group; whoever
+       could start earliest in a group holds a claim on it, so a large request is not
+       starved by small ones, nor by newcomers.
+Law 2: interactive requests go before batch ones, but at most `PASSES` of them pass the
+       batch request that is next: then it goes before all. What one side leaves, the
+       other may have.
+Law 3: capacity that returns wakes those who can use it, not all who wait.
+Law 4: while anybody waits, somebody is awake for the next start.
 """
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.queue import Ticket
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hydra_core.engine.choice import Avoid, Choice, Chooser
     from hydra_core.engine.deployment import Lease, Size
+    from hydra_core.engine.queue import Queue
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
 
-# How many waiting tickets may start out of turn in groups that nobody before them claims.
-_LOOKAHEAD: Final = 16
+PASSES: Final = 4
+"""Interactive requests that may pass the next batch request: it gets a fifth of the grants."""
+
+# How many tickets of one queue claim a group each while they wait.
+_CLAIMS: Final = 16
 # All of a limit, and the rounding of many additions.
 _FULL: Final = 1.0 + 1e-9
 # A park that ends this much after the next start is still in time, in seconds.
 _SLACK: Final = 0.001
+_BEFORE_ALL: Final = (-NEVER, 0)
 
 
 class WaitingRoom:
@@ -36,7 +46,17 @@ class WaitingRoom:
     and then serves who waits.
     """
 
-    __slots__ = ("_chooser", "_grant", "_refund", "_routes", "_rung", "_sequence")
+    __slots__ = (
+        "_chooser",
+        "_front",
+        "_grant",
+        "_passed",
+        "_refund",
+        "_routes",
+        "_rung",
+        "_sequence",
+        "_turn",
+    )
 
     def __init__(
         self,
@@ -51,9 +71,15 @@ class WaitingRoom:
         self._sequence = 0
         self._routes: dict[Route, None] = {}
         self._rung: list[Ticket] = []
+        self._front: list[Ticket] = []  # who was looked at last, and waits on
+        self._passed = 0  # interactive grants since the batch request that is next came to be so
+        self._turn: Ticket | None = None  # the batch request that goes before all
 
     def __bool__(self) -> bool:
         return bool(self._routes)
+
+    def __len__(self) -> int:
+        return sum(len(route.line) for route in self._routes)
 
     def tickets(self) -> list[Ticket]:
         """All who stand in line, route by route, each route in its order."""
@@ -63,20 +89,30 @@ class WaitingRoom:
         """Stand in line; the ticket may hold its lease at once."""
         self._sequence += 1
         ticket = Ticket(route, size, avoid, priority, self._sequence)
-        route.line.join(ticket)
-        self._routes[route] = None
-        if route.line.ahead(ticket) < _LOOKAHEAD:
-            self._serve_route(route, now)
+        if self._stand(ticket):
+            self.serve(now)
         return ticket
+
+    def _stand(self, ticket: Ticket) -> bool:
+        self._routes[ticket.route] = None
+        return ticket.route.line.join(ticket)
+
+    def _go(self, ticket: Ticket) -> None:
+        line = ticket.route.line
+        line.leave(ticket)
+        if not line:
+            self._routes.pop(ticket.route, None)
+        if ticket is self._turn:
+            self._turn = None
 
     def leave(self, ticket: Ticket, now: float) -> None:
         """Stop waiting. A lease that was granted and not claimed goes back unused."""
         lease, ticket.lease = ticket.lease, None
-        ticket.route.line.leave(ticket)
+        self._go(ticket)
         if lease is not None:
             self._refund(lease, now)
-        else:
-            self.serve(now)
+        elif ticket.start < NEVER and self._routes:
+            self.serve(now)  # its claim is free, and so may be its watch
 
     def claim(self, ticket: Ticket, now: float) -> Lease | None:
         """Take the lease that was granted, charged as of now: the wire is reached only now.
@@ -86,8 +122,7 @@ class WaitingRoom:
         lease, ticket.lease = ticket.lease, None
         if lease is None or self._renewed(lease, now):
             return lease
-        ticket.route.line.join(ticket)
-        self._routes[ticket.route] = None
+        self._stand(ticket)
         self._refund(lease, now)
         lease, ticket.lease = ticket.lease, None
         return lease
@@ -108,56 +143,90 @@ class WaitingRoom:
         return usable
 
     def serve(self, now: float) -> None:
-        """Grant leases to whoever can start now; `take_rung` tells whom to wake."""
-        for route in list(self._routes):
-            self._serve_route(route, now)
+        """Grant leases to whoever can start now; `take_rung` tells whom to wake.
 
-    def _serve_route(self, route: Route, now: float) -> None:
-        line = route.line
-        while line and self._serve_front(route, now):
-            pass
-        if line:
-            self._keep_watch(line.first(_LOOKAHEAD))
-        else:
-            self._routes.pop(route, None)
-
-    def _serve_front(self, route: Route, now: float) -> bool:
-        """One look at those in front, in their order; True when somebody was served."""
-        granted = False
-        claimed: set[QuotaGroup] = set()
-        for ticket in route.line.first(_LOOKAHEAD):
+        Walks all who wait in their order, but looks at one ticket of each queue only: while
+        it cannot start, none behind it in its queue can. Those count by what they claim.
+        """
+        for ticket in self._front:
             ticket.start = NEVER
-            if len(claimed) == route.groups:
-                continue  # those before it wait for all there is
-            choice, group = self._look(route, ticket, now, claimed)
+        self._front = []
+        claimed: set[QuotaGroup] = set()
+        unseen = dict.fromkeys(self._queues())
+        walk = [self._place(queue, 0) for queue in unseen]
+        heapify(walk)
+        while unseen:
+            entry = heappop(walk)
+            _, at, queue = entry
+            if at == 0 and (queue not in unseen or entry != self._place(queue, 0)):
+                continue  # it came to be its turn since, and it stands there as well
+            ticket = queue.tickets[at]
+            choice, group = self._look(ticket, now, claimed)
             if choice is not None:
-                ticket.lease = self._grant(choice, ticket.size, now)
-                route.line.leave(ticket)
-                self._rung.append(ticket)
-                granted = True
-            elif group is not None:
-                claimed.add(group)
-        return granted
+                turn = self._serve_ticket(ticket, choice, now)
+                if turn is not None:
+                    heappush(walk, self._place(turn, 0))
+                if at == len(queue):
+                    unseen.pop(queue, None)
+                    continue
+            else:
+                unseen.pop(queue, None)
+                self._front.append(ticket)
+                at += 1
+                if group is not None:
+                    claimed.add(group)
+                if group is None or at == min(len(queue), _CLAIMS):
+                    continue
+            heappush(walk, self._place(queue, at))
+        self._keep_watch()
+
+    def _queues(self) -> Iterator[Queue]:
+        return (queue for route in self._routes for queue in route.line.queues.values())
+
+    def _place(self, queue: Queue, at: int) -> tuple[tuple[float, int], int, Queue]:
+        """Where a ticket stands among all who wait; no two stand in one place."""
+        ticket = queue.tickets[at]
+        return (_BEFORE_ALL if ticket is self._turn else ticket.order), at, queue
 
     def _look(
-        self, route: Route, ticket: Ticket, now: float, claimed: set[QuotaGroup]
+        self, ticket: Ticket, now: float, claimed: set[QuotaGroup]
     ) -> tuple[Choice | None, QuotaGroup | None]:
         """Who may serve this ticket now, else the group in which it will start."""
-        chooser = self._chooser
-        choice = chooser.choose(route, ticket.size, ticket.avoid, now, claimed)
+        chooser, asked = self._chooser, (ticket.route, ticket.size, ticket.avoid, now, claimed)
+        choice = chooser.choose(*asked)
         if choice is not None:
             return choice, None
-        ticket.start, group = chooser.earliest(route, ticket.size, ticket.avoid, now, claimed)
+        ticket.start, group = chooser.earliest(*asked)
         if ticket.start <= now:
-            choice = chooser.choose(route, ticket.size, ticket.avoid, now, claimed)
+            choice = chooser.choose(*asked)
         return choice, group
 
-    def _keep_watch(self, front: list[Ticket]) -> None:
-        """Somebody must be awake when the next start comes; else wake whose start it is."""
-        first = min(front, key=lambda ticket: ticket.start)
-        due = first.start
-        if due < NEVER and all(ticket.parked_until > due + _SLACK for ticket in front):
-            first.parked_until = due  # it is awake from now on: once rung is enough
+    def _serve_ticket(self, ticket: Ticket, choice: Choice, now: float) -> Queue | None:
+        """Grant it; the result is the queue whose head goes before all from now on, if any."""
+        head = self._next_batch()
+        ticket.lease = self._grant(choice, ticket.size, now)
+        self._go(ticket)
+        self._rung.append(ticket)
+        if ticket is head:
+            self._passed = 0
+        elif head is not None and not ticket.kind.batch and _may_use(head, choice):
+            self._passed += 1
+            if self._passed >= PASSES and self._turn is not head:
+                self._turn = head
+                return head.route.line.queues[head.kind]
+        return None
+
+    def _next_batch(self) -> Ticket | None:
+        heads = [queue.tickets[0] for queue in self._queues() if queue.batch]
+        return min(heads, key=lambda ticket: ticket.order, default=None)
+
+    def _keep_watch(self) -> None:
+        """Somebody must be awake when the next start comes: wake whose start it is."""
+        if not self._front:
+            return
+        first = min(self._front, key=lambda ticket: ticket.start)
+        if first.start < NEVER and first.parked_until > first.start + _SLACK:
+            first.parked_until = first.start  # it is awake from now on: once rung is enough
             self._rung.append(first)
 
     def take_rung(self) -> list[Ticket]:
@@ -165,4 +234,10 @@ class WaitingRoom:
         if not self._rung:
             return []
         rung, self._rung = self._rung, []
-        return rung
+        return list(dict.fromkeys(rung))
+
+
+def _may_use(ticket: Ticket, choice: Choice) -> bool:
+    """It waits for the group that this choice takes from."""
+    group = choice.deployment.group
+    return any(deployment.group is group for deployment in ticket.route.deployments)

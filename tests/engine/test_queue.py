@@ -7,14 +7,17 @@ from itertools import pairwise
 
 import pytest
 
+from hydra_core.engine.deployment import Size
 from hydra_core.engine.queue import Ticket, WaitingLine
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 
+SIZE = Size(chars=0, messages=1, max_tokens=None, known_tokens=1.0)
+
 
 def stand(line, *priorities):
     """Tickets of these priorities, joined in this order."""
-    tickets = [Ticket(None, None, (), priority, n) for n, priority in enumerate(priorities)]
+    tickets = [Ticket(None, SIZE, (), priority, n) for n, priority in enumerate(priorities)]
     for ticket in tickets:
         line.join(ticket)
     return tickets
@@ -42,14 +45,18 @@ def test_leaving_twice_is_harmless():
 
 
 @pytest.mark.parametrize(
-    ("standing", "newcomer", "first"),
+    ("standing", "newcomer", "served"),
     [((), 0, True), ((0,), 0, False), ((0,), 1, True), ((5, 0), 5, False), ((5,), -1, False)],
 )
-def test_only_a_higher_priority_passes_a_line(standing, newcomer, first):
-    """A newcomer takes what is free only if nobody of its rank or above waits."""
-    line = WaitingLine()
-    stand(line, *standing)
-    assert line.overtakes_nobody(newcomer) is first
+def test_only_a_higher_priority_passes_those_who_wait(make_pool, standing, newcomer, served):
+    """A slot that comes free goes to a newcomer only if nobody of its rank or above waits."""
+    pool = make_pool([{"concurrency": 1}])
+    manager, busy = pool.manager, pool.lease(1.0)
+    for priority in standing:
+        manager.join(pool.route(), SIZE, (), priority, 2.0)
+    came = manager.join(pool.route(), SIZE, (), newcomer, 3.0)
+    manager.settle(busy, 4.0)
+    assert (came.lease is not None) is served
 
 
 def test_waiters_are_served_first_come_first_served(make_pool, make_world, ok):

@@ -94,11 +94,10 @@ def test_a_route_is_found_once(pool):
     assert repr(pool.route(model="llama")) == "<Route llama: 2 deployments, 0 waiting>"
 
 
-def test_a_route_knows_its_windows_and_groups(make_pool):
-    """Models with a known context window, and the number of groups that are charged."""
+def test_a_route_knows_its_windows(make_pool):
+    """The models whose context window is known, and no others."""
     pool = make_pool(
         [{"account": "a"}, {"account": "a"}, {"account": "b", "models": ["n"]}],
         facts={"n": {"context_window": 8000}},
     )
-    assert pool.route().groups == 2
     assert pool.route().windowed == {pool.by("k3", "n").model}
