@@ -30,6 +30,12 @@ _NO_ETA = {
     "es": "Ninguna llave puede responder y esperar no ayudará: {why}. Véase health() para el "
     "estado de cada llave.",
 }
+_OFFLINE = {
+    "en": "This machine seems to be offline: no provider can be reached. Your keys are well, and "
+    "are used again as soon as one answers; the next try is due in about {eta}.",
+    "es": "Esta máquina parece estar sin conexión: no se alcanza a ningún proveedor. Tus llaves "
+    "están bien y se usarán en cuanto uno responda; el próximo intento será en unos {eta}.",
+}
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 _KEPT = ("provider", "model", "key", "finish_reason")
 
@@ -85,7 +91,8 @@ class Ladder:
 
     def _notice(self, error: PoolExhausted) -> str:
         if error.eta is not None:
-            return _WAIT[self._language].format(eta=duration(error.eta))
+            words = _OFFLINE if error.offline else _WAIT
+            return words[self._language].format(eta=duration(error.eta))
         # The first line of the error says what to do; those after it say who rests and why.
         why = "; ".join(line.strip() for line in str(error).splitlines()[1:])
         return _NO_ETA[self._language].format(why=why or _UNKNOWN[self._language])

@@ -65,14 +65,20 @@ class PoolExhausted(HydraError):
 
     `eta` is the number of seconds until this very request could start, or None
     when nothing that is known would make it possible; `attempts` lists every
-    try, in order.
+    try, in order; `offline` is True when no provider at all could be reached.
     """
 
     def __init__(
-        self, message: str, *, eta: float | None = None, attempts: Sequence[Attempt] = ()
+        self,
+        message: str,
+        *,
+        eta: float | None = None,
+        attempts: Sequence[Attempt] = (),
+        offline: bool = False,
     ) -> None:
         super().__init__(message)
         self.eta = eta
+        self.offline = offline
         self.attempts: tuple[Attempt, ...] = tuple(attempts)
 
 

@@ -20,27 +20,23 @@ if TYPE_CHECKING:
 # A wait of zero still means "not at once", in seconds.
 _LEAST_WAIT: Final = 1.0
 
-_ILL: Final = frozenset(
-    {
-        Fault.OVERLOADED,
-        Fault.TIMEOUT,
-        Fault.UNREACHABLE,
-        Fault.INVALID_RESPONSE,
-        Fault.STREAM_BROKEN,
-        Fault.UNKNOWN,
-    }
-)
-"""Faults from which a breaker infers an outage."""
-
 
 def blame(
-    lease: Lease, verdict: Verdict, now: float, scale: float, *, hurried: bool = False
+    lease: Lease,
+    verdict: Verdict,
+    now: float,
+    scale: float,
+    *,
+    hurried: bool = False,
+    spared: bool = False,
 ) -> Iterator[Rest]:
     """Let those rest whom the table blames; yields each rest that changed.
 
     `scale` shortens our own waits, never the provider's, which are real seconds.
     `hurried`: the caller's own deadline cut the attempt short. That is a light doubt,
     since one impatient caller must not put every key to a long rest.
+    `spared`: an outage is known, so the deployment is neither doubted nor thought less of;
+    it obeys a wait that the provider states.
     """
     fault = verdict.fault or Fault.UNKNOWN
     deployment = lease.deployment
@@ -48,7 +44,10 @@ def blame(
     if rule.blame in (Blame.NOBODY, Blame.REQUEST):
         return
     deployment.failures += 1
-    deployment.score.failed(now)
+    if spared and verdict.retry_after is None:
+        return
+    if not spared:
+        deployment.score.failed(now)
     if verdict.concurrency_limit is not None or verdict.kind == "concurrency":
         _cap_concurrency(deployment.group, verdict.concurrency_limit)
     rest = _blamed(deployment, rule.blame, whole_account=verdict.whole_account)
@@ -61,8 +60,6 @@ def blame(
         if len(model.refused_by) > 1:
             model.rest.cool(now + (rule.rest or 0.0) * scale, fault)
             yield model.rest
-    if fault in _ILL and model.breaker.failed(now, scale):
-        yield model.rest
 
 
 def _blamed(deployment: Deployment, whom: Blame, *, whole_account: bool) -> Rest:
@@ -73,7 +70,6 @@ def _blamed(deployment: Deployment, whom: Blame, *, whole_account: bool) -> Rest
         Blame.KEY: scopes.key,
         Blame.ACCOUNT: scopes.account,
         Blame.GROUP: scopes.group,
-        Blame.PROVIDER: scopes.provider,
     }.get(whom, deployment.own_rest)
 
 

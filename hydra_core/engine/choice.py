@@ -33,7 +33,7 @@ _LONG_LOOK: Final = 48
 NOBODY: Final[frozenset[QuotaGroup]] = frozenset()
 
 Avoid = Collection[object]
-"""Deployments, models and groups that one request must not use."""
+"""Deployments, models, groups and (in an outage) breakers that one request must not use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Chooser:
         for tier in route.tiers:
             for deployment in islice(self._roster(tier, size).resting(), _LONG_LOOK):
                 ill = deployment.soft_until > now >= deployment.hard_until
-                busy = deployment.probing or deployment.model.breaker.probing
+                busy = deployment.probing or deployment.breaker.probing
                 if not ill or busy or deployment.group.full or avoids(avoid, deployment):
                     continue
                 tokens = need_of(deployment, size)
@@ -202,7 +202,10 @@ def disallowed(deployment: Deployment, size: Size, now: float) -> str | None:
 def avoids(avoid: Avoid, deployment: Deployment) -> bool:
     """True when the request must not use this deployment."""
     return bool(avoid) and (
-        deployment in avoid or deployment.model in avoid or deployment.group in avoid
+        deployment in avoid
+        or deployment.model in avoid
+        or deployment.group in avoid
+        or deployment.breaker in avoid
     )
 
 
@@ -223,7 +226,7 @@ def _expected(deployment: Deployment, size: Size, now: float) -> float:
     """
     allowed = allowed_at(deployment, size, now)
     rested = max(allowed, deployment.hard_until, deployment.soft_until)
-    group, breaker = deployment.group, deployment.model.breaker
+    group, breaker = deployment.group, deployment.breaker
     if group.full or (breaker.open_until and breaker.probing):
         rested = max(rested, now + (deployment.score.latency or 1.0) / 2)
     return max(rested, group.earliest(need_of(deployment, size), now))
@@ -234,7 +237,7 @@ def _unhindered(deployment: Deployment, size: Size, now: float) -> bool:
     return (
         deployment.hard_until <= now
         and deployment.soft_until <= now
-        and not deployment.model.breaker.probing
+        and not deployment.breaker.probing
         and not deployment.group.full
         and (deployment.allowance is None or allowed_at(deployment, size, now) <= now)
     )
@@ -249,7 +252,7 @@ def _start(deployment: Deployment, size: Size, tokens: float, now: float) -> flo
         return deployment.hard_until
     if deployment.soft_until > now:
         return deployment.soft_until
-    breaker = deployment.model.breaker
+    breaker = deployment.breaker
     if deployment.group.full or (breaker.open_until and breaker.probing):
         return NEVER
     return deployment.group.earliest(tokens, now)

@@ -87,7 +87,7 @@ class ModelFacts:
         self.input_usd = input_usd
         self.output_usd = output_usd
         self.rest = Rest(f"{provider}/{name}")
-        self.breaker = Breaker()
+        self.breaker = Breaker(self.rest)
         self.refused_by: set[str] = set()
         self.tokens_per_char = _TOKENS_PER_CHAR
         self.deviation = _DEVIATION
@@ -154,13 +154,15 @@ class Deployment:
 
     `hard_until` and `soft_until` repeat the latest of all scopes this deployment
     stands in (key, account, group, model, provider), so that choosing reads two
-    numbers; `refresh` recomputes them when a scope changes, which is rare.
+    numbers, and `breaker` is the one in force; `refresh` recomputes them when a scope
+    changes, which is rare.
     `allowance` is what its owner allows it; None: everything.
     """
 
     __slots__ = (
         "account",
         "allowance",
+        "breaker",
         "calls",
         "failures",
         "group",
@@ -218,6 +220,7 @@ class Deployment:
         self.in_flight = 0
         self.last_used = 0
         self.probing = False
+        self.breaker = model.breaker
         self.hard_until = 0.0
         self.soft_until = 0.0
 
@@ -238,14 +241,17 @@ class Deployment:
         for rest in self.rests:
             if rest.fault is not None and max(rest.hard_until, rest.soft_until) > now:
                 return rest.fault
-        return None
+        return self.breaker.fault if self.breaker.open_until > now else None
 
     def refresh(self) -> None:
-        """Take over the latest rest of all scopes."""
+        """Take over the latest rest of all scopes, and the breaker that is open for longest."""
         self.hard_until = max(rest.hard_until for rest in self.rests)
-        self.soft_until = max(
-            self.model.breaker.open_until, *(rest.soft_until for rest in self.rests)
-        )
+        breaker = self.model.breaker
+        wider = self.scopes.provider.breaker
+        if wider is not None and 0.0 < wider.open_until >= breaker.open_until:
+            breaker = wider
+        self.breaker = breaker
+        self.soft_until = max(breaker.open_until, *(rest.soft_until for rest in self.rests))
 
 
 class Lease:

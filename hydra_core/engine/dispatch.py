@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.choice import allowed_at, avoids, disallowed, need_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.faults import FAULTS, Next
+from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
     ContentRefused,
@@ -229,8 +230,8 @@ class Dispatch:
         if lease is None:
             return None
         self._tried.add(lease.deployment)
-        if lease.deployment.model.breaker.open_until:
-            self._tried.add(lease.deployment.model)  # an outage is not met key by key
+        if lease.deployment.breaker.open_until:
+            self._tried.add(lease.deployment.breaker)  # an outage is not met key by key
         return self._send(lease, now)
 
     def _over(self, now: float) -> bool:
@@ -388,7 +389,12 @@ class Dispatch:
             )
         late = self._over(now) and bool(self.attempts)
         kind = DeadlineExceeded if late else PoolExhausted
-        if eta is None:
+        unreached = offline(self._route)
+        if unreached:
+            what = f"{OFFLINE}. Its keys are well and will be used as soon as something answers"
+        elif eta is None and all_refused(self._route):
+            what = f"waiting will not help: {REFUSED}, or mend or add a key"
+        elif eta is None:
             what = "no key can serve, and waiting will not help; mend or add a key"
         else:
             what = (
@@ -399,6 +405,7 @@ class Dispatch:
             f"route {self._route.name!r}: {what}.{self._state(now)}",
             eta=eta,
             attempts=self.attempts,
+            offline=unreached,
         )
 
     def _state(self, now: float) -> str:

@@ -62,4 +62,9 @@ class FallbackDispatch(Dispatch):
         kind = DeadlineExceeded if isinstance(last, DeadlineExceeded) else PoolExhausted
         ends = [end for end in (before, last) if isinstance(end, PoolExhausted)]
         etas = [end.eta for end in ends if end.eta is not None]
-        return kind(str(before), eta=min(etas, default=None), attempts=self.attempts)
+        return kind(
+            str(before),
+            eta=min(etas, default=None),
+            attempts=self.attempts,
+            offline=all(end.offline for end in ends),
+        )

@@ -4,7 +4,10 @@ Law 1: a cooldown is the provider's word (a stated wait, a spent quota, a dead k
        No strategy, score, probe or panic passes it.
 Law 2: a breaker is our inference. Exactly one request at a time may probe it.
 Law 3: this file does not know what it guards: a key, an account, a quota group, a
-       deployment, a provider's model or a whole provider.
+       deployment, a provider's model, a whole provider or this machine's network.
+
+No end of a rest is jittered: those who wait stand in one line, and each start that a rest's
+end allows wakes one of them (engine.waiting), so there is no herd to spread.
 """
 
 from __future__ import annotations
@@ -34,10 +37,10 @@ class Rest:
 
     `hard_until` is a cooldown, `soft_until` our own guess; both are monotonic
     seconds, 0 when over. `strikes` counts the faults in a row, which double a
-    guess; a success clears it.
+    guess; a success clears it. `breaker` is the one that guards the whole scope, if any.
     """
 
-    __slots__ = ("_struck_at", "fault", "hard_until", "name", "soft_until", "strikes")
+    __slots__ = ("_struck_at", "breaker", "fault", "hard_until", "name", "soft_until", "strikes")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,6 +48,7 @@ class Rest:
         self.soft_until = 0.0
         self.strikes = 0
         self.fault: Fault | None = None
+        self.breaker: Breaker | None = None
         self._struck_at = 0.0
 
     def cool(self, until: float, fault: Fault) -> None:
@@ -89,16 +93,39 @@ class Rest:
 
 
 class Breaker:
-    """Opens when most recent calls fail, so that a provider's outage is not met key by key."""
+    """Opens when most calls fail, or when told; then one probe at a time decides.
 
-    __slots__ = ("_calls", "_failures", "_opened", "open_until", "probing")
+    So that an outage is not met key by key. `over` is the rest of what it guards, `fault`
+    what opened it. It opens for `first` seconds, and for twice as long after each failed
+    probe, up to `cap`.
+    """
 
-    def __init__(self) -> None:
-        self._calls = 0.0
-        self._failures = 0.0
-        self._opened = 0
+    __slots__ = (
+        "_born",
+        "_calls",
+        "_cap",
+        "_failures",
+        "_first",
+        "_opened",
+        "fault",
+        "open_until",
+        "opened_at",
+        "over",
+        "probing",
+    )
+
+    def __init__(self, over: Rest, *, first: float = _OPEN_FIRST, cap: float = _OPEN_CAP) -> None:
+        self.over = over
+        self.fault: Fault | None = None
+        self.opened_at = 0.0
         self.open_until = 0.0
         self.probing = False
+        self._first = first
+        self._cap = cap
+        self._opened = 0
+        self._calls = 0.0
+        self._failures = 0.0
+        self._born: list[Rest] = []
 
     def state(self, now: float) -> str:
         """`closed`, `open`, or `half-open` (one probe decides)."""
@@ -112,11 +139,10 @@ class Breaker:
         self._failures *= _FADE
         if not self.open_until:
             return False
-        self._calls = self._failures = self.open_until = 0.0
-        self._opened = 0
+        self.close()
         return True
 
-    def failed(self, now: float, scale: float) -> bool:
+    def failed(self, now: float, scale: float, fault: Fault | None = None) -> bool:
         """A call failed; True when that opened the breaker (again)."""
         if now < self.open_until:
             return False  # it was under way when the breaker opened: nothing new
@@ -125,6 +151,26 @@ class Breaker:
         tripped = self._calls > _ENOUGH - 1 and self._failures > self._calls / 2
         if not (tripped or self.open_until):
             return False
-        self._opened += 1
-        self.open_until = now + scale * min(_OPEN_CAP, _OPEN_FIRST * 2.0 ** (self._opened - 1))
+        self.trip(now, scale, fault)
         return True
+
+    def trip(self, now: float, scale: float, fault: Fault | None) -> None:
+        """Open, whatever was counted."""
+        self._opened += 1
+        self.fault = fault
+        self.opened_at = now
+        self.open_until = now + scale * min(self._cap, self._first * 2.0 ** (self._opened - 1))
+
+    def outlast(self, rest: Rest, until: float) -> None:
+        """Doubt the one that failed its probe past the next; it ends when the breaker closes."""
+        if self.fault is not None:
+            rest.doubt(until, self.fault)
+            self._born.append(rest)
+
+    def close(self) -> None:
+        """The outage is over, and with it every doubt that it caused."""
+        self._calls = self._failures = self.open_until = 0.0
+        self._opened = 0
+        for rest in self._born:
+            rest.recover()
+        self._born.clear()

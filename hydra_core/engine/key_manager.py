@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hydra_core.engine.allowance import Allowances
-from hydra_core.engine.blame import blame
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease, Size
 from hydra_core.engine.learning import observe
+from hydra_core.engine.outage import Outages
 from hydra_core.engine.waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class KeyManager:
             self._sharers[deployment.group].append(deployment)
             for rest in deployment.rests:
                 self._members[rest].append(deployment)
+        self.outages = Outages(self.deployments, settings.scale)
+        self._members[self.outages.machine].extend(self.deployments)
 
     def lease(
         self, route: Route, size: Size, avoid: Avoid, now: float, *, desperate: bool = False
@@ -91,8 +93,8 @@ class KeyManager:
         self._sequence += 1
         deployment.last_used = self._sequence
         probes: list[Breaker | Deployment] = []
-        if deployment.model.breaker.open_until:
-            probes.append(deployment.model.breaker)
+        if deployment.breaker.open_until:
+            probes.append(deployment.breaker)
         if choice.probe:
             probes.append(deployment)
         for probed in probes:
@@ -159,7 +161,7 @@ class KeyManager:
         if lease.probes:
             for probed in lease.probes:
                 probed.probing = False
-            self._chooser.stir(self._members[deployment.model.rest])
+                self._chooser.stir(self._members[_rest_of(probed)])
         if self.room:
             self.room.serve(now)
 
@@ -178,6 +180,9 @@ class KeyManager:
         deployment.model.refused_by.discard(deployment.account)
         if deployment.model.breaker.passed():
             self._refresh(deployment.model.rest)
+        if self.outages.alert:
+            for rest in self.outages.passed(lease):
+                self._refresh(rest)
 
     def failed(
         self, lease: Lease, verdict: Verdict, now: float, *, hurried: bool = False
@@ -186,7 +191,7 @@ class KeyManager:
 
         `hurried`: it was the caller's deadline that ended the attempt, so it says little.
         """
-        for rest in blame(lease, verdict, now, self._settings.scale, hurried=hurried):
+        for rest in self.outages.failed(lease, verdict, now, hurried=hurried):
             self._refresh(rest)
 
     def _learn(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:
@@ -222,3 +227,8 @@ class KeyManager:
         for deployment in members:
             deployment.refresh()
         self._chooser.stir(members)
+
+
+def _rest_of(probed: Breaker | Deployment) -> Rest:
+    """The rest whose members may be used again when this probe has ended."""
+    return probed.own_rest if isinstance(probed, Deployment) else probed.over

@@ -8,6 +8,7 @@ from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.reasons import reason
 from hydra_core.engine.windows import NEVER, Bucket
 from hydra_core.wire import DAY, MINUTE
 
@@ -91,6 +92,8 @@ def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, A
     start = min(starts)
     best = members[starts.index(start)]
     fault = next((rest.fault for rest in best.rests if rest.fault is not None), None)
+    if fault is None and best.breaker.open_until:
+        fault = best.breaker.fault
     return {
         "name": best.key,
         "account": best.account,
@@ -175,13 +178,9 @@ def explanation(route: Route, size: Size, now: float) -> list[dict[str, Any]]:
 def _why(deployment: Deployment, size: Size, start: float, now: float) -> str:
     if allowed_at(deployment, size, now) > max(now, deployment.hard_until, deployment.soft_until):
         return disallowed(deployment, size, now) or "its owner does not allow it"
-    for rest in deployment.rests:
-        if rest.fault is not None and rest.hard_until > now:
-            return f"{rest.fault.value}: the provider's word on {rest.name}"
-        if rest.fault is not None and rest.soft_until > now:
-            return f"{rest.fault.value}: our inference on {rest.name}"
-    if deployment.model.breaker.open_until > now:
-        return f"breaker open for {deployment.model.rest.name}"
+    resting = reason(deployment, now)
+    if resting is not None:
+        return resting
     if start <= now:
         return "ready"
     if deployment.group.full:

@@ -64,6 +64,15 @@ class Score:
         self.troubled_at = now
         self._settle()
 
+    def opinion(self) -> tuple[float, float | None]:
+        """What a failure changes: reliability and the last fault's moment."""
+        return self.reliability, self.troubled_at
+
+    def absolve(self, opinion: tuple[float, float | None]) -> None:
+        """The failures since then were not its own: think of it as before them."""
+        self.reliability, self.troubled_at = opinion
+        self._settle()
+
     def judged(self, quality: float) -> None:
         """A reader's opinion of one reply, 0..1."""
         self.quality += _STEP * (quality - self.quality)

@@ -72,7 +72,7 @@ def test_only_a_revival_ends_a_death():
 )
 def test_a_breaker_opens_when_most_of_at_least_five_recent_calls_failed(outcomes, state):
     """One failure of one call is no outage, and old failures fade."""
-    breaker = Breaker()
+    breaker = Breaker(Rest("m"))
     for outcome in outcomes:
         if outcome == "p":
             breaker.passed()
@@ -83,7 +83,7 @@ def test_a_breaker_opens_when_most_of_at_least_five_recent_calls_failed(outcomes
 
 def opened(now=1.0, scale=1.0):
     """A breaker that has just opened."""
-    breaker = Breaker()
+    breaker = Breaker(Rest("m"))
     assert [breaker.failed(now, scale) for _ in range(5)] == [False] * 4 + [True]
     return breaker
 

@@ -43,6 +43,8 @@ class Ledger:
         self.calls = {}  # number -> [account, arrival, tokens]
         self.open = {}  # number -> account
         self.blocked = {}  # key or account -> until when
+        self.served = set()  # keys that have ever worked
+        self.refused = {}  # keys of those that were refused as invalid, and when
 
     def send(self, number, key, account, now, late, tokens):
         for name in (key, account):
@@ -68,6 +70,11 @@ class Ledger:
         name = key if fault in (Fault.AUTH, Fault.OVERLOADED) else account
         if fault in (*REFUSALS, Fault.AUTH, Fault.MODEL_UNAVAILABLE) or said is not None:
             self.blocked[name] = max(self.blocked.get(name, 0.0), now + wait)
+        if fault is Fault.AUTH and key in self.served:
+            self.refused = {k: at for k, at in self.refused.items() if now - at <= 60.0}
+            self.refused[key] = now
+            if len(self.refused) > 1:  # several at once: their provider's trouble, none is dead
+                self.blocked.update(dict.fromkeys(self.refused, 0.0))
 
     def minute(self, account, end, *, now=None):
         """Requests and tokens of the minute that ends at `end`, arrivals up to `now` alone."""
@@ -167,7 +174,9 @@ class Machine(RuleBasedStateMachine):
         status = None if fault in (Fault.UNREACHABLE, Fault.TIMEOUT) else 500
         verdict = Verdict(fault=fault, status=status, retry_after=said)
         self.ledger.end(number, self.now, fault, spent if fault is None else lease.tokens)
-        if fault is not None:
+        if fault is None:
+            self.ledger.served.add(place.key)
+        else:
             self.ledger.block(place.key, place.account, fault, said, self.now)
         usage = Usage(int(spent), 0) if fault is None else None
         journey.report(self.manager, Answer(verdict, text="ok", usage=usage), self.now)

@@ -1,0 +1,68 @@
+"""Why something rests, in plain words: for `explain()`, for reports and for errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.windows import NEVER
+from hydra_core.messages import Fault
+
+if TYPE_CHECKING:
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.routing import Route
+
+OFFLINE: Final = "this machine seems to be offline: no provider can be reached"
+REFUSED: Final = (
+    "every key of this route was refused as invalid (HTTP 401 or 403). Check their values, and "
+    "base_url if it is set, then start again"
+)
+_DEAD: Final = "auth: refused as invalid; no timer revives it, only a corrected or new key"
+_ONE_BY_ONE: Final = "one request at a time tries again"
+
+
+def reason(deployment: Deployment, now: float) -> str | None:
+    """Why this deployment must be left alone at `now`; None: it need not."""
+    if deployment.scopes.key.dead:
+        return _DEAD
+    for rest in deployment.rests:
+        if rest.fault is not None and rest.hard_until > now:
+            return f"{rest.fault.value}: the provider's word on {rest.name}"
+    breaker = deployment.breaker
+    if breaker.open_until > now or (breaker.open_until and breaker.probing):
+        return _outage(deployment)
+    for rest in deployment.rests:
+        if rest.fault is not None and rest.soft_until > now:
+            return f"{rest.fault.value}: our inference on {rest.name}"
+    return None
+
+
+def _outage(deployment: Deployment) -> str:
+    breaker, provider = deployment.breaker, deployment.provider
+    what = "failures" if breaker.fault is None else breaker.fault.value
+    if breaker.over is deployment.model.rest:
+        return f"breaker open for {breaker.over.name}: its calls fail ({what}); {_ONE_BY_ONE}"
+    if breaker.over is not deployment.scopes.provider:
+        return f"{OFFLINE}; {_ONE_BY_ONE}"
+    if breaker.fault is Fault.UNREACHABLE:
+        return f"{provider} cannot be reached while another provider can be; {_ONE_BY_ONE}"
+    if breaker.fault is Fault.AUTH:
+        return (
+            f"{provider} refuses keys that had worked: its sign-in or base_url is suspect, not "
+            f"the keys; {_ONE_BY_ONE}"
+        )
+    return f"{provider} is out: several of its models fail ({what}); {_ONE_BY_ONE}"
+
+
+def offline(route: Route) -> bool:
+    """True when what may serve this route waits for this machine to be online again."""
+    for deployment in route.deployments:
+        if deployment.hard_until != NEVER:
+            breaker = deployment.breaker
+            mine = (deployment.model.rest, deployment.scopes.provider)
+            return breaker.open_until > 0.0 and breaker.over not in mine
+    return False
+
+
+def all_refused(route: Route) -> bool:
+    """True when no key of this route is left alive."""
+    return all(deployment.scopes.key.dead for deployment in route.deployments)

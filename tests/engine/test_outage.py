@@ -1,0 +1,279 @@
+"""Whose trouble it is when many fail alike: a key's, its provider's, or this machine's."""
+
+from __future__ import annotations
+
+import pytest
+
+from hydra_core.engine.windows import NEVER
+from hydra_core.errors import PoolExhausted
+from hydra_core.messages import Fault
+
+TWO = [{"name": f"a{n}", "models": ["m", "n"]} for n in range(1, 6)]
+BOTH = [{"name": "a1", "provider": "a"}, {"name": "b1", "provider": "b"}]
+
+
+def work(pool, now, *keys):
+    """Each of these keys serves one call well."""
+    for key in keys:
+        lease = pool.lease(now, avoid=[d for d in pool.deployments if d.key != key])
+        pool.manager.passed(lease, 0.1)
+        pool.manager.settle(lease, now)
+
+
+def fail(pool, now, key, fault, model=None, **verdict):
+    """A call by this key fails."""
+    others = [d for d in pool.deployments if d.key != key]
+    lease = pool.lease(now, avoid=others, model=model)
+    assert lease is not None, f"{key} cannot be used at {now}"
+    pool.fail(lease, now, fault, **verdict)
+
+
+def passes(pool, now, **found):
+    """A lease at `now` that goes well: its key."""
+    lease = pool.lease(now, **found)
+    pool.manager.passed(lease, 0.1)
+    pool.manager.settle(lease, now)
+    return lease.deployment.key
+
+
+def usable(pool, now):
+    """The keys of `m` that could be leased at `now`, each alone."""
+    keys = []
+    for deployment in pool.deployments:
+        others = [d for d in pool.deployments if d is not deployment]
+        lease = pool.lease(now, avoid=others, model=deployment.model.name)
+        if lease is not None:
+            keys.append(f"{deployment.key}:{deployment.model.name}")
+            pool.manager.settle(lease, now, requests=0.0, tokens=0.0)
+    return keys
+
+
+@pytest.mark.parametrize("fault", [Fault.OVERLOADED, Fault.TIMEOUT, Fault.STREAM_BROKEN])
+def test_three_keys_that_fail_alike_absolve_each_other(make_pool, fault):
+    """The model rests at its provider; no key is doubted, none is thought less of."""
+    pool = make_pool([{} for _ in range(6)], strategy="round_robin")
+    for key in ("k1", "k2", "k3"):
+        fail(pool, 1.0, key, fault)
+    assert usable(pool, 5.9) == []
+    assert not any(d.own_rest.soft_until for d in pool.deployments)
+    assert {d.score.opinion() for d in pool.deployments} == {(1.0, None)}
+    assert sum(d.failures for d in pool.deployments) == 3
+
+
+def test_an_outage_ends_for_all_keys_together(make_pool):
+    """One probe decides; when it passes, nobody is left with a long rest of the outage."""
+    pool = make_pool([{} for _ in range(6)], strategy="round_robin")
+    for key in ("k1", "k2", "k3"):
+        fail(pool, 1.0, key, Fault.TIMEOUT)
+    probe = pool.lease(6.0)
+    assert pool.lease(6.0) is None
+    pool.manager.passed(probe, 0.1)
+    pool.manager.settle(probe, 6.5)
+    assert len(usable(pool, 6.5)) == 6
+
+
+def test_calls_under_way_when_the_outage_was_found_mark_nobody(make_pool):
+    """A hundred calls that fail after it are the same event."""
+    pool = make_pool([{} for _ in range(8)], strategy="round_robin")
+    leases = [pool.lease(1.0) for _ in range(8)]
+    for place, lease in enumerate(leases):
+        pool.fail(lease, 2.0 + place, Fault.TIMEOUT)
+    model = pool.by("k1").model
+    assert model.breaker.open_until == 2.0 + 2 + 5.0
+    assert not any(d.own_rest.soft_until for d in pool.deployments)
+    assert {d.score.opinion() for d in pool.deployments} == {(1.0, None)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "keys", "out"),
+    [(1, "1", False), (2, "1", False), (2, "12", True), (3, "12", False), (9, "123", True)],
+)
+def test_enough_keys_must_agree(make_pool, rows, keys, out):
+    """Three of many, both of two; one alone is no outage."""
+    pool = make_pool([{} for _ in range(rows)])
+    for key in keys:
+        fail(pool, 1.0, f"k{key}", Fault.OVERLOADED)
+    assert bool(pool.by("k1").model.breaker.open_until) is out
+
+
+@pytest.mark.parametrize("between", ["a success", "another fault", "a minute"])
+def test_what_lies_between_makes_failures_unlike(make_pool, between):
+    """A success, another fault or a minute between them: each failure is its key's own."""
+    pool = make_pool([{} for _ in range(6)])
+    fail(pool, 1.0, "k1", Fault.OVERLOADED)
+    fail(pool, 1.0, "k2", Fault.OVERLOADED)
+    if between == "a success":
+        work(pool, 2.0, "k4")
+    third = Fault.TIMEOUT if between == "another fault" else Fault.OVERLOADED
+    fail(pool, 62.0 if between == "a minute" else 2.0, "k3", third)
+    assert not pool.by("k1").model.breaker.open_until
+    assert pool.by("k3").own_rest.soft_until > 2.0
+
+
+def test_two_models_that_are_out_rest_the_provider(make_pool):
+    """Then its third model is not tried in vain; one probe frees all three."""
+    rows = [{"models": ["m", "n", "o"]} for _ in range(4)] + [{"provider": "x"}]
+    pool = make_pool(rows, strategy="round_robin")
+    for model in ("m", "n"):
+        assert pool.lease(1.0, model="o", provider="acme") is not None
+        for key in ("k1", "k2", "k3"):
+            fail(pool, 1.0, key, Fault.OVERLOADED, model)
+    assert pool.lease(5.0, model="o", provider="acme") is None
+    assert pool.lease(5.0, model="m").deployment.provider == "x"
+    assert passes(pool, 6.0, model="o", provider="acme")
+    assert len(usable(pool, 6.1)) == 13
+
+
+def test_the_next_probe_goes_to_another_key(make_pool):
+    """A breaker that one sick key opened is not kept open by asking that key again."""
+    pool = make_pool([{}, {}], strategy="priority")
+    fail(pool, 1.0, "k1", Fault.OVERLOADED)
+    fail(pool, 1.0, "k2", Fault.OVERLOADED)
+    first = pool.lease(6.0)
+    pool.fail(first, 6.1, Fault.OVERLOADED)
+    second = pool.lease(16.2)
+    assert (first.deployment.key, second.deployment.key) == ("k1", "k2")
+    pool.manager.passed(second, 0.1)
+    pool.manager.settle(second, 16.3)
+    assert len(usable(pool, 16.3)) == 2
+
+
+def test_a_stated_wait_is_obeyed_in_an_outage_too(make_pool):
+    """The provider's word to one key stays with it when the others are free again."""
+    pool = make_pool([{} for _ in range(5)])
+    leases = [pool.lease(1.0) for _ in range(5)]
+    for lease in leases[:4]:
+        pool.fail(lease, 1.0, Fault.OVERLOADED)
+    pool.fail(leases[4], 1.0, Fault.OVERLOADED, retry_after=100.0)
+    passes(pool, 6.0)
+    assert len(usable(pool, 90.0)) == 4
+    assert leases[4].deployment.hard_until == 101.0
+
+
+def test_a_journey_leaves_a_provider_that_is_out(make_pool, make_world, ok, refuse):
+    """Of twenty keys three are tried, then the next tier serves."""
+    rows = [{"provider": "a"} for _ in range(20)] + [{"provider": "b", "priority": 1}]
+    pool = make_pool(rows)
+
+    def judge(lease, _):
+        return 0.1, ok() if lease.deployment.provider == "b" else refuse(Fault.OVERLOADED)
+
+    world = make_world(pool, judge)
+    world.ask(1.0)
+    world.run()
+    ((_, reply),) = world.replies
+    assert [attempt.provider for attempt in reply.attempts] == ["a", "a", "a", "b"]
+
+
+def test_one_provider_that_cannot_be_reached_is_down(make_pool):
+    """Another answers, so the machine is online; no key is thought less of, one probe decides."""
+    pool = make_pool([*BOTH, {"provider": "a"}])
+    fail(pool, 1.0, "a1", Fault.UNREACHABLE)
+    work(pool, 1.1, "b1")
+    assert not pool.manager.outages.offline
+    assert pool.lease(1.9, provider="a") is None
+    probe = pool.lease(2.0, provider="a")
+    assert pool.lease(2.0, provider="a") is None
+    pool.fail(probe, 2.0, Fault.UNREACHABLE)
+    assert pool.lease(3.9, provider="a") is None
+    assert {d.score.value(2.0) > 0.9 for d in pool.deployments} == {True}
+    passes(pool, 4.0, provider="a")
+    assert len(usable(pool, 4.0)) == 3
+
+
+def test_nothing_reached_is_offline_and_blames_nobody(make_pool):
+    """One probe per back-off for the whole machine; when it passes, everything is usable."""
+    pool = make_pool([*BOTH, {"provider": "a"}])
+    fail(pool, 1.0, "a1", Fault.UNREACHABLE)
+    assert not pool.manager.outages.offline
+    fail(pool, 1.0, "b1", Fault.UNREACHABLE)
+    assert pool.manager.outages.offline
+    assert usable(pool, 1.9) == []
+    probe = pool.lease(2.0)
+    assert usable(pool, 2.0) == []
+    pool.fail(probe, 2.1, Fault.UNREACHABLE)
+    assert usable(pool, 4.0) == []
+    passes(pool, 4.2)
+    assert len(usable(pool, 4.2)) == 3
+    assert not pool.manager.outages.offline
+    assert {d.score.opinion() for d in pool.deployments} == {(1.0, None)}
+
+
+def test_the_only_provider_unreached_is_offline(make_pool):
+    """There is nothing to compare it with, and nothing else to use."""
+    pool = make_pool([{}, {}])
+    fail(pool, 1.0, "k1", Fault.UNREACHABLE)
+    assert pool.manager.outages.offline
+
+
+def test_an_answer_between_two_failures_proves_the_machine_online(make_pool, refuse):
+    """Even a refusal: whoever refuses was reached."""
+    pool = make_pool([*BOTH, {"name": "c1", "provider": "c"}])
+    fail(pool, 1.0, "a1", Fault.UNREACHABLE)
+    fail(pool, 1.0, "c1", Fault.RATE_LIMIT_MINUTE, status=429)
+    fail(pool, 1.0, "b1", Fault.UNREACHABLE)
+    assert not pool.manager.outages.offline
+
+
+def test_offline_probes_go_from_provider_to_provider(make_pool):
+    """A provider that stays unreachable does not hide that the other is back."""
+    rows = [{"name": f"a{n}", "provider": "a"} for n in range(5)]
+    pool = make_pool([*rows, {"name": "b1", "provider": "b", "priority": 1}])
+    fail(pool, 1.0, "a1", Fault.UNREACHABLE)
+    fail(pool, 1.0, "b1", Fault.UNREACHABLE)
+    pool.fail(pool.lease(2.0), 2.0, Fault.UNREACHABLE)
+    assert pool.lease(4.0).deployment.key == "b1"
+
+
+def test_keys_that_had_worked_and_are_refused_together_accuse_the_provider(make_pool):
+    """None dies: the provider's sign-in rests, one probe per back-off, and all return at once."""
+    pool = make_pool([{} for _ in range(4)], strategy="round_robin")
+    work(pool, 1.0, "k1", "k2", "k3", "k4")
+    for key in ("k1", "k2", "k3"):
+        fail(pool, 2.0, key, Fault.AUTH, status=401)
+    assert usable(pool, 31.9) == []
+    assert not any(d.hard_until for d in pool.deployments)
+    probe = pool.lease(32.0)
+    assert pool.lease(32.0) is None
+    pool.fail(probe, 32.0, Fault.AUTH, status=401)
+    assert usable(pool, 91.0) == []
+    passes(pool, 92.0)
+    assert len(usable(pool, 92.0)) == 4
+
+
+def test_a_refused_key_among_others_that_work_is_dead(make_pool):
+    """It is the key: no probe and no timer asks it again, though it had worked."""
+    pool = make_pool([{}, {}, {}], strategy="round_robin")
+    work(pool, 1.0, "k1", "k2", "k3")
+    fail(pool, 2.0, "k1", Fault.AUTH, status=401)
+    work(pool, 3.0, "k2", "k3")
+    fail(pool, 4.0, "k2", Fault.AUTH, status=401)
+    assert [d.hard_until for d in pool.deployments] == [NEVER, NEVER, 0.0]
+    assert usable(pool, 1e6) == ["k3:m"]
+
+
+def test_a_success_begun_before_a_refusal_does_not_defend_the_provider(make_pool):
+    """It was signed in when sign-in still worked."""
+    pool = make_pool([{}, {}, {}], strategy="round_robin")
+    work(pool, 1.0, "k1", "k2", "k3")
+    slow = pool.lease(1.5, avoid=[pool.by("k1"), pool.by("k2")])
+    for key in ("k1", "k2"):
+        fail(pool, 2.0, key, Fault.AUTH, status=401)
+    pool.manager.passed(slow, 1.0)
+    pool.manager.settle(slow, 2.5)
+    fail(pool, 3.0, "k3", Fault.AUTH, status=401)
+    assert not any(d.hard_until for d in pool.deployments)
+    assert usable(pool, 32.9) == []
+
+
+def test_a_key_that_never_worked_dies_at_its_first_refusal(make_pool, make_world, refuse):
+    """Keys mistyped from the start: the error comes at once and says what to mend."""
+    pool = make_pool([{} for _ in range(3)])
+    world = make_world(pool, lambda *_: (0.1, refuse(Fault.AUTH, status=401)))
+    world.ask(1.0, max_wait=1000.0)
+    world.run()
+    ((at, error),) = world.errors
+    assert at == pytest.approx(1.3)
+    assert type(error) is PoolExhausted
+    assert error.eta is None
+    assert "every key of this route was refused as invalid" in str(error)
