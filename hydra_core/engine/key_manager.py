@@ -222,6 +222,18 @@ class KeyManager:
                 deployment.scopes.key.revive()
                 self._refresh(deployment.scopes.key)
 
+    @property
+    def scale(self) -> float:
+        """What the provider's minutes and days are shortened by."""
+        return self._settings.scale
+
+    def reconsider(self, now: float) -> None:
+        """Much was changed from outside (a restored memory): look at everybody anew."""
+        for deployment in self.deployments:
+            deployment.refresh()
+        self._chooser.stir(self.deployments)
+        self.serve(now)
+
     def _refresh(self, rest: Rest) -> None:
         members = self._members[rest]
         for deployment in members:

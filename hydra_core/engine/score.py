@@ -78,6 +78,21 @@ class Score:
         self.quality += _STEP * (quality - self.quality)
         self._settle()
 
+    def recall(
+        self,
+        *,
+        reliability: float,
+        latency: float | None,
+        quality: float,
+        troubled_at: float | None,
+    ) -> None:
+        """Take over the opinion that an earlier process formed."""
+        self.reliability = reliability
+        self.latency = latency
+        self.quality = quality
+        self.troubled_at = troubled_at
+        self._settle()
+
     def value(self, now: float) -> float:
         """The whole opinion, 0..1."""
         if self.troubled_at is None:

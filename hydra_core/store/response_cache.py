@@ -17,12 +17,12 @@ import time
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, Row
+from hydra_core.store.sqlite_file import PREFIX, path_of
 from hydra_core.store.write_behind import WriteBehind
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ MEMORY: Final = "memory"
 _IN_MEMORY: Final = 512
 # Larger replies (a whole swarm's ledger) would crowd out all others.
 _LARGEST: Final = 1 << 20
-_SQLITE: Final = "sqlite:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +113,12 @@ class ResponseCache:
 
 
 def _disk(url: str, redact: Callable[[str], str], clock: Callable[[], float]) -> WriteBehind | None:
-    if url == MEMORY or url in (_SQLITE + ":memory:", "sqlite://"):
+    if url in (MEMORY, f"{PREFIX}:memory:", "sqlite://"):
         return None
-    if not url.startswith(_SQLITE):
+    path = path_of(url)
+    if path is None:
         logger.warning("replies are cached in memory only: the cache file must be sqlite:///path")
         return None
-    path = Path(url.removeprefix(_SQLITE)).expanduser()
     return WriteBehind(CacheFile(path), redact=redact, clock=clock)
 
 

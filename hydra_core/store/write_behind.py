@@ -7,21 +7,19 @@ Law 3: what could not be written stays in the queue and is tried again.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from hydra_core.store.cache_file import Row, trouble
+from hydra_core.store.cache_file import Row
+from hydra_core.store.troubles import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hydra_core.store.cache_file import CacheFile
-
-logger = logging.getLogger(__name__)
 
 _QUEUE: Final = 512
 _BATCH: Final = 64
@@ -50,14 +48,13 @@ class WriteBehind:
         self._file = file
         self._redact = redact
         self._clock = clock
-        self._told: set[str] = set()
-        self._unusable = False
+        self._troubles = Troubles(file, f"response cache {file.path}", _WORDS, clock)
         self._unpruned = _PRUNE_EVERY  # the first batch of a process prunes
         self._reset()
 
     def put(self, row: Row) -> None:
         """Queue a row. Never blocks, never raises."""
-        if self._unusable or self._stopping.is_set():
+        if self._troubles.unusable or self._stopping.is_set():
             return
         self._waiting.append(row)
         if self._thread is None:
@@ -69,14 +66,14 @@ class WriteBehind:
         for row in reversed(tuple(self._waiting)):
             if row.fingerprint == fingerprint:
                 return row.reply, row.at
-        if self._unusable or self._stopping.is_set():
+        if self._troubles.unusable or self._stopping.is_set():
             return None
         if not self._file_lock.acquire(timeout=_LOCK_WAIT):
             return None
         try:
             return self._file.read(fingerprint)
         except Exception as error:  # whatever a disk does, the caller goes on
-            self._suffered(error)
+            self._troubles.suffered(error)
             return None
         finally:
             self._file_lock.release()
@@ -118,7 +115,7 @@ class WriteBehind:
             try:
                 thread.start()
             except RuntimeError:  # the interpreter is shutting down
-                self._unusable = True
+                self._troubles.unusable = True
                 return
             self._thread = thread
 
@@ -137,14 +134,14 @@ class WriteBehind:
 
     def _drain(self) -> bool:
         """Write the queue in batches; False when the file would not take it now."""
-        while self._waiting and not self._unusable:
+        while self._waiting and not self._troubles.unusable:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             clean = [row for row in map(self._cleaned, batch) if row is not None]
             with self._file_lock:
                 try:
                     self._write(clean)
                 except Exception as error:  # as in `get`
-                    kind = self._suffered(error)
+                    kind = self._troubles.suffered(error)
                 else:
                     continue
             if kind in _TRY_AGAIN:
@@ -169,7 +166,7 @@ class WriteBehind:
             orjson.loads(reply)
             question = self._redact(row.question).encode("utf-8", "replace").decode()
         except Exception:  # a failing redactor must not let the text through
-            self._tell("redaction", "a reply could not be redacted, so it is not stored")
+            self._troubles.tell("redaction", "a reply could not be redacted, so it is not stored")
             return None
         return Row(row.fingerprint, question, reply, row.at)
 
@@ -178,28 +175,3 @@ class WriteBehind:
         room = _QUEUE - len(self._waiting)
         if room > 0:
             self._waiting.extendleft(reversed(batch[-room:]))
-
-    def _suffered(self, error: Exception) -> str:
-        """Sort a failure of the file, act on it, say it once; the caller holds the lock."""
-        kind = trouble(error)
-        reason = type(getattr(error, "orig", None) or error).__name__
-        if kind == "corrupt":
-            kind, reason = self._quarantine(reason)
-        if kind == "unusable":
-            self._unusable = True
-        self._tell(kind, f"{_WORDS[kind]} ({reason})")
-        return kind
-
-    def _quarantine(self, reason: str) -> tuple[str, str]:
-        """Move the file aside, but once only: a disk that ruins new files is no place to write."""
-        if "corrupt" in self._told:
-            return "unusable", reason
-        try:
-            return "corrupt", self._file.quarantine(self._clock()).name
-        except OSError as error:
-            return "unusable", type(error).__name__
-
-    def _tell(self, kind: str, words: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
-            logger.warning("response cache %s: %s", self._file.path, words)

@@ -1,0 +1,153 @@
+"""What a quota group has counted, as plain data, and back into windows built since.
+
+Amounts travel with the instant at which they return. All three kinds of window can say
+that of themselves (`Window.frees`) and be told it (`Window.observe`), so a count outlives
+a change of shape, and one that came back meanwhile is simply no longer there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
+
+from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.windows import Bucket, SlidingWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.windows import Window
+    from hydra_core.wire import LimitKind
+
+# A rolling window's bookings are stored in this many pieces, each dated late: what it
+# holds returns up to a fiftieth of the window later than it might.
+_PIECES: Final = 50
+_ALL: Final = 1 << 30
+_LONGEST: Final = 32 * 86_400.0  # a month; no provider's window is longer
+_MOST: Final = 1e12  # tokens; a larger number is damage
+_SHAPES: Final[Mapping[type, str]] = {
+    SlidingWindow: "sliding",
+    Bucket: "bucket",
+    FixedWindow: "fixed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One stored window: its limit, and (seconds from now, amount) of all that will return.
+
+    `resets_in` is seconds from now to a fixed window's next reset, None for the others.
+    """
+
+    kind: LimitKind
+    length: float
+    limit: float
+    configured: bool
+    shape: str
+    returns: tuple[tuple[float, float], ...]
+    resets_in: float | None
+
+    @property
+    def used(self) -> float:
+        """Units still counted."""
+        return sum(amount for _, amount in self.returns)
+
+
+def plain_number(value: object, low: float, high: float) -> float:
+    """The value as a number from `low` to `high`. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError("not a plausible number")
+    return float(value)
+
+
+def told(window: Window, now: float, wall: float) -> dict[str, Any]:
+    """A window as plain data, its moments as seconds since 1970."""
+    row: dict[str, Any] = {
+        "kind": window.kind,
+        "length": window.length,
+        "limit": window.limit,
+        "configured": window.configured,
+        "shape": _SHAPES[type(window)],
+        "returns": [[wall + wait, amount] for wait, amount in _pieces(window, now)],
+    }
+    if isinstance(window, FixedWindow):
+        row["resets_at"] = wall + window.resets_at - now
+    return row
+
+
+def _pieces(window: Window, now: float) -> Iterator[tuple[float, float]]:
+    frees = window.frees(now, _ALL)
+    if len(frees) <= _PIECES:
+        yield from frees
+        return
+    width = window.length / _PIECES
+    pieces: dict[int, float] = {}
+    for wait, amount in frees:
+        piece = ceil(wait / width)
+        pieces[piece] = pieces.get(piece, 0.0) + amount
+    for piece in sorted(pieces):
+        yield piece * width, pieces[piece]
+
+
+def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
+    """A stored window as it stands at `wall`.
+
+    It was written at `taken`. A wall clock that has gone back since makes nothing return
+    later than it would have then. Raises ValueError, TypeError, KeyError or
+    AttributeError for a row that makes no sense.
+    """
+    length = plain_number(row["length"], 1e-3, _LONGEST)
+    if row["kind"] not in ("requests", "tokens") or row["shape"] not in _SHAPES.values():
+        raise ValueError("no kind of limit")
+    present = max(taken, wall)
+    returns = []
+    for at, stored in row["returns"]:
+        wait = plain_number(at - present, -1e12, 2 * length)
+        amount = plain_number(stored, 0.0, _MOST)
+        if row["shape"] == "bucket" and at > taken:
+            amount *= wait / (at - taken)  # it has been refilling ever since
+        if wait > 0.0:
+            returns.append((wait, amount))
+    resets_at = row.get("resets_at")
+    resets_in = None if resets_at is None else plain_number(resets_at - present, -1e12, 2 * length)
+    return Count(
+        kind=row["kind"],
+        length=length,
+        limit=plain_number(row["limit"], 1e-3, _MOST),
+        configured=row["configured"] is True,
+        shape=row["shape"],
+        returns=tuple(returns),
+        resets_in=resets_in,
+    )
+
+
+def recount(group: QuotaGroup, counts: Iterable[Count], now: float) -> None:
+    """Give a group back its learned limits, and what of them was used.
+
+    A limit that the configuration states keeps its own size. Of several counts of one
+    limit (each key of an account kept one) the largest holds.
+    """
+    for count in sorted(counts, key=lambda count: count.used, reverse=True):
+        window = group.window(count.kind, count.length)
+        if window is None:
+            if count.configured:
+                continue  # the configuration states it no more
+            window = _learned(count, now)
+            group.windows.append(window)
+        used = 0.0
+        for wait, amount in sorted(count.returns, reverse=True):  # what returns last comes first
+            used += amount
+            window.observe(used, None if isinstance(window, FixedWindow) else wait, now)
+
+
+def _learned(count: Count, now: float) -> Window:
+    if count.shape == "bucket":
+        return Bucket(count.kind, count.limit, count.length, configured=False)
+    if count.resets_in is not None:
+        resets_at = now + count.resets_in
+        return FixedWindow(
+            count.kind, count.limit, count.length, resets_at=resets_at, configured=False
+        )
+    return SlidingWindow(count.kind, count.limit, count.length, configured=False)
