@@ -58,6 +58,7 @@ class Hydra:
         from hydra_core.drive.drivers import Drivers
         from hydra_core.drive.gate import Gate
         from hydra_core.drive.stream_record import StreamPatience
+        from hydra_core.memory import Memory
         from hydra_core.stats import Tally
 
         settings = load(config)
@@ -77,6 +78,9 @@ class Hydra:
         self._ladder: Ladder = Ladder(settings, self._pool.exchange)
         self._drivers = Drivers(self._gate, self._pool.exchange, settings.transport)
         self._experiments: dict[str, Experiment] = {}
+        self._memory = Memory(
+            settings.store_url(), self._gate, self._pool.exchange, self._tally
+        )
         self._closed = False
 
     @classmethod
@@ -103,6 +107,11 @@ class Hydra:
     def embedded(self) -> bool:
         """True when no key was found and the built-in extractive model answers."""
         return self._embedded is not None
+
+    @property
+    def remembered(self) -> float | None:
+        """How old what an earlier process stored was at the start, in seconds; None: nothing."""
+        return self._memory.age
 
     def __repr__(self) -> str:
         if self._closed:
@@ -476,6 +485,7 @@ class Hydra:
         self._closed = True
         self._gate.close()
         self._drivers.close()
+        self._memory.close()
         self._ladder.close()
         if self._embedded is not None:
             self._embedded.stop()
@@ -583,6 +593,7 @@ class Hydra:
     def _check_open(self) -> None:
         if self._closed:
             raise HydraClosed("this Hydra was closed; build a new one")
+        self._memory.wake()
 
 
 def _last_chunk(reply: Reply) -> Chunk:

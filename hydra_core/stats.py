@@ -11,6 +11,8 @@ from hydra_core.engine.faults import PLAIN_WORDS
 from hydra_core.messages import OK, Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hydra_core.errors import HydraError
     from hydra_core.messages import Attempt, Reply
 
@@ -35,6 +37,18 @@ class Tally:
         self._unpriced = 0
         self._failovers = 0
         self._errors: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
+        self._noted = 0
+
+    def recall(self, errors: Iterable[dict[str, Any]]) -> None:
+        """Errors of earlier processes, which came before all of this one."""
+        with self._lock:
+            self._errors = deque([*errors, *self._errors], maxlen=_HISTORY)
+
+    def errors_since(self, noted: int) -> tuple[int, list[dict[str, Any]]]:
+        """How many errors there have been, and the last of those after the first `noted`."""
+        with self._lock:
+            new = min(self._noted - noted, len(self._errors))
+            return self._noted, list(self._errors)[len(self._errors) - new :]
 
     def replied(self, reply: Reply) -> None:
         """A full answer."""
@@ -70,6 +84,7 @@ class Tally:
             self._in_a_row[attempt.provider] += 1
             self._faults[attempt.outcome] += 1
             self._last[attempt.provider] = PLAIN_WORDS[Fault(attempt.outcome)]
+            self._noted += 1
             self._errors.append(
                 {
                     "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),

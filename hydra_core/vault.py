@@ -79,6 +79,17 @@ def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode()).digest()
 
 
+def fingerprint(secret: Secret | None, salt: str, *context: str) -> str:
+    """A name for a secret in stored data, from which nobody gets the secret back.
+
+    16 hex digits of an HMAC under the store's `salt`; `context` is what the secret is used
+    for, so that the same one elsewhere has another name.
+    """
+    value = "" if secret is None else secret.get_secret_value()
+    parts = "".join(f"{len(part)}:{part}" for part in (*context, value))
+    return hmac.new(salt.encode(), parts.encode(), hashlib.sha256).hexdigest()[:16]
+
+
 # What the known providers' keys begin with.
 _KEY_PREFIXES: Final = (
     "AIza", "AQ.", "csk-", "fw_", "gsk_", "hf_", "nvapi-", "pplx-", "r8_", "sk-", "xai-",

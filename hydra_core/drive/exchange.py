@@ -14,6 +14,7 @@ from hydra_core.drive.redaction import Forms, Veil, clean_verdict, redacted
 from hydra_core.drive.stream_record import StreamRecord
 from hydra_core.errors import HydraError
 from hydra_core.messages import Fault
+from hydra_core.vault import fingerprint
 from hydra_core.wire import Answer, Failed, Replied, Target, Verdict, WireRequest
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ class Exchange:
     def line(self, deployment: Deployment) -> Line:
         """The way to a deployment."""
         return self._lines[deployment.provider, deployment.key]
+
+    def identities(self, salt: str) -> dict[tuple[str, str], str]:
+        """What stands for each key in stored data, by (provider, key name)."""
+        return {
+            # A server that wants no key is known by its name here.
+            (provider, key): fingerprint(
+                line.secret, salt, line.base_url, provider, "" if line.secret else key
+            )
+            for (provider, key), line in self._lines.items()
+        }
 
     def write(
         self, request: ChatRequest, deployment: Deployment, *, stream: bool = False

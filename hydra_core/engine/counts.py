@@ -129,13 +129,14 @@ def recount(group: QuotaGroup, counts: Iterable[Count], now: float) -> None:
     A limit that the configuration states keeps its own size. Of several counts of one
     limit (each key of an account kept one) the largest holds.
     """
-    for count in sorted(counts, key=lambda count: count.used, reverse=True):
+    stored = list(counts)
+    for count in stored:
+        if not count.configured and group.window(count.kind, count.length) is None:
+            group.windows.append(_learned(count, now))
+    for count in sorted(stored, key=lambda count: count.used, reverse=True):
         window = group.window(count.kind, count.length)
         if window is None:
-            if count.configured:
-                continue  # the configuration states it no more
-            window = _learned(count, now)
-            group.windows.append(window)
+            continue  # the configuration stated it, and does so no more
         used = 0.0
         for wait, amount in sorted(count.returns, reverse=True):  # what returns last comes first
             used += amount

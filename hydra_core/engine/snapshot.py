@@ -43,7 +43,7 @@ _MODEL_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "deviation": (0.0, 4.0),
     "usual_output": (1.0, 1e6),
 }
-_NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError)
+_NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 
 
 def take(
@@ -125,6 +125,27 @@ def restore(
         if row is not None:
             _learn(model, row, wall)
     manager.reconsider(now)
+
+
+def merged(theirs: Mapping[str, Any], ours: dict[str, Any], wall: float) -> dict[str, Any]:
+    """One deployment's row of two processes that share its key, neither of which saw all.
+
+    The larger count of each limit, the longer rest of each scope, and our opinions.
+    """
+    known = _known(theirs, wall, ours["scale"])
+    if known is None:
+        return ours
+    own = {(row["kind"], row["length"]): row for row in ours["windows"]}
+    for row, count in zip(theirs["windows"], known.counts, strict=True):
+        limit = (row["kind"], row["length"])
+        if limit not in own or count_of(own[limit], wall, wall).used < count.used:
+            own[limit] = row
+    rests = dict(ours["rests"])
+    for scope, left, _ in known.rests:
+        until = rests.get(scope, [wall])[0]
+        if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
+            rests[scope] = theirs["rests"][scope]
+    return {**ours, "windows": list(own.values()), "rests": rests}
 
 
 def _name(deployment: Deployment, identities: Mapping[tuple[str, str], str] | None) -> str:

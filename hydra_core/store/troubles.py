@@ -6,7 +6,7 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING, Protocol
 
-from hydra_core.store.sqlite_file import trouble
+from hydra_core.store.sqlite_file import Unusable, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,8 +48,8 @@ class Troubles:
         kind = trouble(error)
         original = getattr(error, "orig", None) or error
         reason = type(original).__name__
-        if isinstance(original, sqlite3.Error) and original.args:
-            reason = str(original)  # "database is locked" helps; SQLite's words hold no values
+        if isinstance(original, sqlite3.Error | Unusable | ImportError) and original.args:
+            reason = str(original)  # a server's driver may repeat its address; these name no value
         if kind == "corrupt":
             kind, reason = self._quarantine(reason)
         if kind == "unusable":

@@ -59,5 +59,10 @@ def embedded(settings: HydraConfig) -> tuple[FakeProvider, HydraConfig]:
     provider.start()
     logger.warning(STATEMENT)
     config = type(settings).model_validate(provider.config())
-    changes = {"providers": config.providers, "time_scale": config.time_scale}
+    # Its keys last as long as the process, and what it quotes must answer for no real model.
+    changes = {
+        "providers": config.providers,
+        "time_scale": config.time_scale,
+        "store": "memory",
+    }
     return provider, settings.model_copy(update=changes)

@@ -1,0 +1,299 @@
+"""What a pool has learned outlives its process: told to it at the start, written behind it.
+
+Law 1: no call waits for a store, and no failure of one reaches a caller.
+Law 2: the gate is asked for small slices, and only of what has changed.
+Law 3: what is stored names keys by their fingerprints, and its texts have been redacted.
+Doubt: the last two seconds before a kill are lost. Of processes that run at the same time
+       each sees its own use only; the store keeps the larger count of each limit, not the sum.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from hydra_core.drive.redaction import redacted
+from hydra_core.engine import snapshot
+from hydra_core.store.state_store import StateFile, open_store, salt_of, write
+from hydra_core.store.troubles import Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hydra_core.drive.exchange import Exchange
+    from hydra_core.drive.gate import Gate
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.stats import Tally
+    from hydra_core.store.state_store import Sections, StateStore, Stored
+
+Marks = dict["Deployment", tuple[float, ...]]
+
+logger = logging.getLogger(__name__)
+
+_EVERY: Final = 2.0  # seconds between two looks at what has changed
+_RETRY_LAST: Final = 60.0
+_FLUSH: Final = 2.0
+# How many deployments are looked at, and how many written down, in one turn at the gate.
+_LOOK: Final = 256
+_TAKE: Final = 8
+# A clock that was this far ahead when the store was written has been set back since.
+_AHEAD: Final = 60.0
+_WORDS: Final = {
+    "unavailable": "locked, full, read-only or out of reach; what is learned stays in memory "
+    "meanwhile",
+    "corrupt": "damaged; it was kept, and a new one begun",
+    "unusable": "cannot be used; what is learned lasts as long as this process",
+    "refused": "would not take what was learned; it lasts as long as this process",
+}
+
+
+class Memory:
+    """The memory of one pool: restored when it is made, kept up by a thread from `wake` on.
+
+    `age` is how many seconds ago the store had last been written, None if it held nothing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        gate: Gate,
+        exchange: Exchange,
+        tally: Tally,
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`url` is an SQLAlchemy URL or "memory"; `wall` gives seconds since 1970."""
+        self.age: float | None = None
+        self._keeper: _Keeper | None = None
+        store = open_store(url)
+        if store is not None:
+            self._keeper = _Keeper(store, url, gate, exchange, tally, wall)
+            self.age = self._keeper.restore()
+            # Also runs at the interpreter's exit, so that the last lessons are written.
+            weakref.finalize(self, self._keeper.close)
+
+    def wake(self) -> None:
+        """Calls begin, or go on in a forked child: from now on there may be something to keep."""
+        if self._keeper is not None and self._keeper.thread is None:
+            self._keeper.start()
+
+    def close(self) -> None:
+        """Write what is not yet written, for at most 2 seconds. Closing twice is harmless."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+
+class _Keeper:
+    """Knows what has been stored, and stores the rest. After `start` its thread alone does so."""
+
+    def __init__(
+        self,
+        store: StateStore,
+        url: str,
+        gate: Gate,
+        exchange: Exchange,
+        tally: Tally,
+        wall: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._gate = gate
+        self._exchange = exchange
+        self._tally = tally
+        self._wall = wall
+        place = store.path if isinstance(store, StateFile) else url.partition(":")[0]
+        self._troubles = Troubles(store, f"state store {place}", _WORDS, wall)
+        self._salt: str | None = None
+        self._identities: dict[tuple[str, str], str] = {}
+        self._marks: Marks = {}
+        self._noted = 0
+        self._seen = 0.0  # when the store was last read or written, by the wall clock
+        self._reset()
+        _keepers.add(self)
+
+    def _reset(self) -> None:
+        self._writer = uuid.uuid4().hex
+        self._stopping = threading.Event()
+        self._starting = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def restore(self) -> float | None:
+        """Tell the pool what is stored; the result is how old that is."""
+        stored: Stored | None = None
+        try:
+            stored = self._store.peek()
+            self._tell(stored)
+        except Exception as error:  # whatever a store holds or does, the pool starts
+            self._troubles.suffered(error)
+        self._seen = self._wall()
+        self._marks = self._changed()
+        if stored is None or stored.at is None:
+            return None
+        if stored.at > self._seen + _AHEAD:
+            self._marks.clear()  # everything is written anew, with a date that is true
+        return max(0.0, self._seen - stored.at)
+
+    def _tell(self, stored: Stored) -> None:
+        if stored.salt is None:
+            return
+        self._know(stored.salt)
+        data = {"version": snapshot.VERSION, **stored.sections}
+        self._gate.ask(
+            lambda manager, now: snapshot.restore(
+                manager, data, now, self._wall(), identities=self._identities
+            )
+        )
+        self._tally.recall(stored.errors)
+        self._warn_of_dead()
+
+    def _warn_of_dead(self) -> None:
+        deployments = self._gate.ask(lambda manager, _: manager.deployments)
+        dead = {f"{d.provider}/{d.key}": None for d in deployments if d.scopes.key.dead}
+        if dead:
+            logger.warning(
+                "not used, because the provider refused them on an earlier run: %s; replace "
+                "these keys, or delete the state store to try them again",
+                ", ".join(dead),
+            )
+
+    def _know(self, salt: str) -> None:
+        self._salt = salt
+        self._identities = self._exchange.identities(salt)
+
+    def start(self) -> None:
+        """Begin to keep the store up."""
+        with self._starting:
+            if self.thread is not None or self._stopping.is_set():
+                return
+            thread = threading.Thread(target=self._run, name="hydra-memory", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is shutting down
+                return
+            self.thread = thread
+
+    def close(self) -> None:
+        """Let the thread write the rest and end."""
+        self._stopping.set()
+        thread = self.thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_FLUSH)
+
+    def after_fork(self) -> None:
+        """In a child: no thread until calls begin, and a connection of its own."""
+        closed = self._stopping.is_set()
+        self._store.abandon()
+        self._reset()
+        if closed:
+            self._stopping.set()
+
+    def _run(self) -> None:
+        pause = _EVERY
+        while not self._stopping.wait(pause):
+            pause = _EVERY if self._kept() else min(_RETRY_LAST, 2 * pause)
+        self._kept()
+        self._store.close()
+
+    def _kept(self) -> bool:
+        """Write what has changed; False when the store would not take it now."""
+        if self._troubles.unusable:
+            return True
+        changed, (noted, errors) = self._changed(), self._tally.errors_since(self._noted)
+        if not changed and not errors:
+            return True
+        try:
+            changed, errors = self._known_keys(changed, errors)
+            self._write(self._taken(list(changed)), errors)
+        except Exception as error:  # as in `restore`
+            if self._troubles.suffered(error) in ("unavailable", "corrupt"):
+                return False
+        self._marks.update(changed)
+        self._noted = noted
+        return True
+
+    def _known_keys(
+        self, changed: Marks, errors: list[dict[str, Any]]
+    ) -> tuple[Marks, list[dict[str, Any]]]:
+        """What to write, once it is sure by which names this store knows the keys."""
+        salt, before = salt_of(self._store), self._salt
+        if salt == before:
+            return changed, errors
+        self._know(salt)
+        if before is None:
+            return changed, errors
+        self._marks.clear()  # the store was deleted or replaced: the new one knows nothing
+        return self._changed(), self._tally.errors_since(0)[1]
+
+    def _changed(self) -> Marks:
+        deployments = self._gate.ask(lambda manager, _: manager.deployments)
+        changed: Marks = {}
+        for slice_ in _slices(deployments, _LOOK):
+            marks = self._gate.ask(partial(_marks, slice_))
+            changed |= {d: mark for d, mark in marks.items() if self._marks.get(d) != mark}
+        return changed
+
+    def _taken(self, deployments: Sequence[Deployment]) -> Sections:
+        sections: Sections = {}
+        for slice_ in _slices(deployments, _TAKE):
+            taken = self._gate.ask(partial(self._slice, slice_))
+            for section, rows in taken.items():
+                if isinstance(rows, dict):
+                    sections.setdefault(section, {}).update(rows)
+        return sections
+
+    def _slice(
+        self, deployments: Sequence[Deployment], manager: KeyManager, now: float
+    ) -> dict[str, Any]:
+        return snapshot.take(
+            manager, now, self._wall(), identities=self._identities, deployments=deployments
+        )
+
+    def _write(self, sections: Sections, errors: Sequence[dict[str, Any]]) -> None:
+        now = self._wall()
+        write(
+            self._store,
+            sections,
+            [{name: self._clean(value) for name, value in error.items()} for error in errors],
+            writer=self._writer,
+            now=now,
+            since=self._seen,
+            merge=lambda section, theirs, ours: (
+                snapshot.merged(theirs, ours, now) if section == "deployments" else ours
+            ),
+        )
+        self._seen = now
+
+    def _clean(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = redacted(value, self._exchange.secrets).replace("\0", "")
+        return text.encode("utf-8", "replace").decode()
+
+
+def _marks(
+    deployments: Sequence[Deployment], _manager: KeyManager, _now: float
+) -> Marks:
+    return {deployment: snapshot.mark(deployment) for deployment in deployments}
+
+
+def _slices(deployments: Sequence[Deployment], size: int) -> Iterator[Sequence[Deployment]]:
+    for start in range(0, len(deployments), size):
+        yield deployments[start : start + size]
+
+
+_keepers: weakref.WeakSet[_Keeper] = weakref.WeakSet()
+
+
+def _renew() -> None:
+    for keeper in list(_keepers):
+        keeper.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,296 @@
+"""A pool's memory: what it told is what another pool knows, whatever the clocks did."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from hydra_core.engine.snapshot import KEEP_SECONDS, mark, merged, restore, take
+from hydra_core.engine.windows import NEVER
+from hydra_core.messages import Fault
+from hydra_core.wire import DAY, MINUTE, LimitReading
+
+HOUR = 3600.0
+WALL = 1_790_000_000.0
+YEARS = 10 * 365 * DAY
+JUMPS = (0.0, -1.0, HOUR, -HOUR, YEARS, -YEARS)
+SHAPES = ("sliding", "bucket", "fixed")
+
+
+def stored(pool, now, wall=WALL, **options):
+    """What would lie in the store: only JSON survives."""
+    return json.loads(json.dumps(take(pool.manager, now, wall, **options), allow_nan=False))
+
+
+def reborn(make_pool, keys, data, *, now=5.0, wall=WALL, identities=None, **settings):
+    """A pool of another process, whose monotonic clock began elsewhere."""
+    pool = make_pool(keys, **settings)
+    restore(pool.manager, data, now, wall, identities=identities)
+    return pool
+
+
+def spend(pool, now, tokens=10.0, **found):
+    lease = pool.lease(now, tokens, **found)
+    pool.manager.settle(lease, now, tokens=tokens)
+    return lease.deployment
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_was_used_of_the_day_is_still_used(make_pool, shape):
+    """A second process begins with the counts of the first, and fires no more than is left."""
+    keys = [{"rpd": 10, "tpd": 1000, "shape": shape}]
+    first = make_pool(keys)
+    for second in range(7):
+        spend(first, 100.0 + second, tokens=100.0)
+    group = reborn(make_pool, keys, stored(first, 110.0)).deployments[0].group
+    assert [round(w.used(5.0)) for w in group.windows] == [7, 700]
+    assert group.earliest(300.0, 5.0) == 5.0
+    assert group.earliest(301.0, 5.0) > 5.0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_returned_meanwhile_is_free(make_pool, shape):
+    """After the night the day's count is gone; after half of it, a bucket's half is."""
+    keys = [{"rpd": 10, "shape": shape}]
+    first = make_pool(keys)
+    for _ in range(10):
+        spend(first, 0.0)
+    data = stored(first, 1.0)
+    half, whole = (
+        reborn(make_pool, keys, data, wall=WALL + passed).deployments[0].group.windows[0]
+        for passed in (DAY / 2, DAY + HOUR)
+    )
+    assert half.used(5.0) == pytest.approx(5.0 if shape == "bucket" else 10.0, abs=0.1)
+    assert whole.used(5.0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_rolling_count_returns_as_it_was_spent(make_pool):
+    """Thousands of bookings shrink to a few, and none of them returns too early."""
+    first = make_pool([{"rpd": 10_000}])
+    for minute in range(600):
+        spend(first, 60.0 * minute)
+    data = stored(first, 36_000.0)
+    assert len(json.dumps(data)) < 4_000
+    window = reborn(make_pool, [{"rpd": 10_000}], data, now=0.0).deployments[0].group.windows[0]
+    original = first.deployments[0].group.windows[0]
+    for hours in (0, 14, 16, 20, 24):
+        there, here = original.used(36_000.0 + hours * HOUR), window.used(hours * HOUR)
+        assert there <= here <= there + 30
+    assert window.used(25 * HOUR) == 0
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_cooldown_is_neither_forgotten_nor_stretched(make_pool, jump):
+    """An hour's wait is over after an hour, or when the clock says so; never later."""
+    first = make_pool([{}])
+    lease = first.lease(0.0)
+    first.fail(lease, 0.0, Fault.RATE_LIMIT_DAY, retry_after=HOUR)
+    data = stored(first, 60.0)
+    deployment = reborn(make_pool, [{}], data, wall=WALL + jump).deployments[0]
+    left = deployment.hard_until - 5.0
+    expected = HOUR - 60.0 - max(0.0, jump)
+    assert max(left, 0.0) == pytest.approx(max(expected, 0.0), abs=0.01)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("jump", JUMPS)
+def test_no_clock_makes_a_count_last_longer_than_its_window(make_pool, shape, jump):
+    """Whatever the wall clock says on the second start, a full day is free a day later."""
+    keys = [{"rpd": 4, "shape": shape}]
+    first = make_pool(keys)
+    for _ in range(4):
+        spend(first, 0.0)
+    pool = reborn(make_pool, keys, stored(first, 1.0), wall=WALL + jump)
+    start = pool.deployments[0].group.earliest(1.0, 5.0)
+    assert 5.0 <= start <= 5.0 + DAY + 2.0
+
+
+def test_learned_limits_are_known_without_a_call(make_pool):
+    """What a provider's headers said of its limits needs no configuration the next time."""
+    first = make_pool([{}], windows={"acme": "bucket"})
+    lease = first.lease(0.0)
+    readings = [
+        LimitReading("requests", MINUTE, limit=30, remaining=29),
+        LimitReading("tokens", MINUTE, limit=6000, remaining=5000),
+        LimitReading("requests", DAY, limit=1000, remaining=400),
+    ]
+    first.manager.settle(lease, 1.0, readings=readings)
+    windows = reborn(make_pool, [{}], stored(first, 1.0)).deployments[0].group.windows
+    assert [(w.kind, w.length, w.limit, w.configured) for w in windows] == [
+        ("requests", MINUTE, 30, False),
+        ("tokens", MINUTE, 6000, False),
+        ("requests", DAY, 1000, False),
+    ]
+    assert windows[2].used(5.0) == pytest.approx(600, abs=1)
+
+
+def test_a_learned_fixed_window_keeps_its_reset(make_pool):
+    """The instant of reset that the provider stated is an instant of the wall clock."""
+    first = make_pool([{}], windows={"acme": "fixed"})
+    lease = first.lease(0.0)
+    reading = LimitReading("requests", DAY, limit=50, remaining=0, reset=2 * HOUR)
+    first.manager.settle(lease, 0.0, readings=[reading])
+    pool = reborn(make_pool, [{}], stored(first, 0.0), wall=WALL + HOUR)
+    window = pool.deployments[0].group.windows[0]
+    assert window.earliest(1.0, 5.0) == pytest.approx(5.0 + HOUR, abs=1.0)
+
+
+def test_a_configured_limit_beats_a_stored_one(make_pool):
+    """The count stays, the size is the file's; a limit the file dropped does not come back."""
+    first = make_pool([{"rpm": 10, "rpd": 100}])
+    for _ in range(6):
+        spend(first, 0.0)
+    data = stored(first, 0.0)
+    raised = reborn(make_pool, [{"rpm": 50}], data).deployments[0].group.windows
+    assert [(w.limit, w.used(5.0)) for w in raised] == [(50, 6)]
+    lowered = reborn(make_pool, [{"rpm": 3}], data).deployments[0].group.windows
+    assert [(w.limit, w.used(5.0)) for w in lowered] == [(3, 3)]
+
+
+def test_keys_of_one_account_share_what_any_of_them_counted(make_pool):
+    """Each key kept a count of the account's; the larger one holds, not their sum."""
+    keys = [{"name": name, "account": "acme", "rpd": 10} for name in ("a", "b")]
+    first = make_pool(keys)
+    early = stored(first, 0.0)
+    for _ in range(6):
+        spend(first, 0.0)
+    late = stored(first, 1.0)
+    late["deployments"]["acme/a/m"] = early["deployments"]["acme/a/m"]
+    group = reborn(make_pool, keys, late).deployments[0].group
+    assert group.windows[0].used(5.0) == 6
+
+
+def test_a_dead_key_stays_dead_until_it_is_replaced(make_pool):
+    """Its identity is its value's: another value under the same name is alive."""
+    first = make_pool([{"name": "a"}, {"name": "b"}])
+    first.fail(first.lease(0.0, avoid=[first.by("b")]), 0.0, Fault.AUTH)
+    old = {("acme", "a"): "1111", ("acme", "b"): "2222"}
+    data = stored(first, 0.0, identities=old)
+    same = reborn(make_pool, [{"name": "a"}, {"name": "b"}], data, identities=old)
+    assert [d.hard_until == NEVER for d in same.deployments] == [True, False]
+    renamed = {("acme", "first"): "1111", ("acme", "b"): "2222"}
+    pool = reborn(make_pool, [{"name": "first"}, {"name": "b"}], data, identities=renamed)
+    assert pool.by("first").scopes.key.dead
+    new = {**old, ("acme", "a"): "3333"}
+    pool = reborn(make_pool, [{"name": "a"}, {"name": "b"}], data, identities=new)
+    assert not any(d.rests_at(5.0) for d in pool.deployments)
+
+
+def test_a_restored_rest_is_obeyed_at_once(make_pool):
+    """The first lease after a restart goes to the key that may be used."""
+    keys = [{"name": "a"}, {"name": "b"}]
+    first = make_pool(keys)
+    lease = first.lease(0.0)
+    first.fail(lease, 0.0, Fault.RATE_LIMIT_DAY, retry_after=HOUR)
+    pool = make_pool(keys)
+    pool.lease(5.0)  # the rosters exist already
+    restore(pool.manager, stored(first, 0.0), 5.0, WALL)
+    assert {pool.lease(6.0).deployment.key for _ in range(4)} == {"a", "b"} - {lease.deployment.key}
+
+
+def test_opinions_and_ratios_are_remembered_and_doubts_are_not(make_pool):
+    """Score and tokens per character survive; a breaker or a soft rest does not."""
+    first = make_pool([{}])
+    deployment = first.deployments[0]
+    first.manager.passed(first.lease(0.0), 3.0)
+    first.manager.judged("acme", "m", "k1", 0.5)
+    first.fail(first.lease(0.0), 10.0, Fault.OVERLOADED)
+    deployment.model.tokens_per_char, deployment.model.usual_output = 0.4, 99.0
+    later = reborn(make_pool, [{}], stored(first, 11.0), wall=WALL + 100.0).deployments[0]
+    assert later.score.value(5.0) == pytest.approx(deployment.score.value(111.0))
+    assert (later.score.latency, later.score.quality) == (3.0, deployment.score.quality)
+    assert (later.model.tokens_per_char, later.model.usual_output) == (0.4, 99.0)
+    assert not later.rests_at(5.0)
+
+
+@pytest.mark.parametrize("change", ["version", "scale", "age"])
+def test_a_memory_of_another_world_is_not_believed(make_pool, change):
+    """Another version, another scale of time, or a month ago: the pool begins afresh."""
+    first = make_pool([{"rpd": 10}])
+    first.fail(first.lease(0.0), 0.0, Fault.AUTH)
+    data = stored(first, 0.0)
+    settings, wall = {}, WALL
+    if change == "version":
+        data["version"] += 1
+    elif change == "scale":
+        settings["scale"] = 0.5
+    else:
+        wall += KEEP_SECONDS + 1
+    pool = reborn(make_pool, [{"rpd": 10}], data, wall=wall, **settings)
+    assert pool.lease(5.0) is not None
+    assert pool.deployments[0].group.windows[0].used(5.0) == 1
+
+
+NONSENSE = (None, True, "x", "", -1, 1e300, math.nan, math.inf, [], {}, [[]], [None], {"a": 1})
+
+
+def leaves(value, path=()):
+    """The path of every value inside plain data, containers included."""
+    yield path
+    if isinstance(value, dict | list):
+        for name in value if isinstance(value, dict) else range(len(value)):
+            yield from leaves(value[name], (*path, name))
+
+
+def test_nonsense_anywhere_costs_its_row_and_nothing_else(make_pool):
+    """Each value of a snapshot replaced by each kind of nonsense: the pool still leases."""
+    keys = [{"rpm": 10, "tpd": 1e6, "shape": "fixed"}, {"rpm": 10, "name": "b"}]
+    first = make_pool(keys)
+    first.fail(first.lease(0.0), 0.0, Fault.RATE_LIMIT_MINUTE, retry_after=30.0)
+    whole = json.dumps(stored(first, 0.0))
+    for path in leaves(json.loads(whole)):
+        for nonsense in NONSENSE if path else ():
+            data = json.loads(whole)
+            spot = data
+            for name in path[:-1]:
+                spot = spot[name]
+            spot[path[-1]] = nonsense
+            pool = reborn(make_pool, keys, data)
+            lease = pool.lease(5.0 + DAY + 2.0)
+            assert lease is not None, (path, nonsense)
+            assert lease.deployment.model.tokens_per_char < 5
+
+
+def test_of_two_processes_the_larger_count_and_the_longer_rest_are_kept(make_pool):
+    """Neither saw what the other sent, so a row keeps the larger count of each limit."""
+    keys = [{"rpm": 10, "rpd": 100}]
+    mine, theirs = make_pool(keys), make_pool(keys)
+    for _ in range(4):
+        spend(mine, 0.0)
+    spend(theirs, 0.0)
+    theirs.fail(theirs.lease(0.0), 0.0, Fault.RATE_LIMIT_DAY, retry_after=HOUR)
+    name = "acme/k1/m"
+    ours = stored(mine, 0.0)["deployments"][name]
+    row = merged(stored(theirs, 0.0)["deployments"][name], ours, WALL)
+    data = {"version": 1, "deployments": {name: row}}
+    deployment = reborn(make_pool, keys, data).deployments[0]
+    assert [w.used(5.0) for w in deployment.group.windows] == [4, 4]
+    assert deployment.hard_until == pytest.approx(5.0 + HOUR)
+    assert merged({"at": "damaged"}, ours, WALL) == ours
+
+
+def test_a_mark_moves_with_whatever_is_worth_storing(make_pool):
+    """A call, its end, a fault and an opinion are changes; looking is none."""
+    pool = make_pool([{}])
+    deployment = pool.deployments[0]
+    marks = [mark(deployment)]
+    lease = pool.lease(0.0)
+    marks.append(mark(deployment))
+    pool.fail(lease, 0.0, Fault.OVERLOADED)
+    marks.append(mark(deployment))
+    pool.manager.judged("acme", "m", "k1", 0.1)
+    marks.append(mark(deployment))
+    assert len(set(marks)) == 4
+    assert mark(deployment) == marks[-1]
+
+
+def test_a_slice_is_part_of_the_whole(make_pool):
+    """Taking some deployments gives the same rows as taking all."""
+    pool = make_pool([{"name": "a", "models": ["m", "n"]}, {"name": "b"}])
+    whole = take(pool.manager, 0.0, WALL)
+    some = take(pool.manager, 0.0, WALL, deployments=[pool.by("b")])
+    assert list(some["deployments"]) == ["acme/b/m"]
+    assert some["deployments"].items() <= whole["deployments"].items()
+    assert list(some["models"]) == ["acme/m"]
