@@ -178,21 +178,20 @@ def test_keys_of_another_address_are_other_keys(opened, store):
 
 SCRIPT = """
 import json, sys, time
+import hydra_core.memory
 from hydra_core import Hydra
+hydra_core.memory._EVERY = float(sys.argv[3])
 with open(sys.argv[1]) as file:
     hydra = Hydra(json.load(file))
 for number in range(int(sys.argv[2])):
     hydra.chat(f"question {number}")
-print("done", flush=True)
-if sys.argv[3] == "hang":
-    time.sleep(60)
 """
 
 
-def run(tmp_path, config, asked, end):
+def run(tmp_path, config, asked, every):
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config))
-    command = [sys.executable, "-c", SCRIPT, str(file), str(asked), end]
+    command = [sys.executable, "-c", SCRIPT, str(file), str(asked), str(every)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
 
@@ -200,7 +199,7 @@ def test_a_script_that_never_closes_is_remembered(opened, store, tmp_path):
     """What it learned is written at the interpreter's exit, without noise."""
     with provider(rpd=6) as fake:
         config = {**fake.config(strategy="priority", cache=False), "store": store}
-        process = run(tmp_path, config, 4, "exit")
+        process = run(tmp_path, config, 4, 2.0)
         _, complaints = process.communicate(timeout=50)
         assert (process.returncode, complaints) == (0, "")
         with opened(fake) as hydra:
@@ -216,17 +215,17 @@ def keys_of(hydra):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no such signal here")
 def test_a_killed_process_leaves_a_sound_store_and_living_keys(opened, store, tmp_path):
     """Three kills in the middle of the work: the store is sound, every key answers."""
+    path = tmp_path / "memory" / "hydra.db"
     with provider() as fake:
         config = {**fake.config(cache=False), "store": store}
         for _ in range(3):
-            process = run(tmp_path, config, 100_000, "hang")
+            process = run(tmp_path, config, 100_000, every=0.001)
             before = fake.total.calls
-            wait_until(lambda before=before: fake.total.calls > before + 40)
+            wait_until(lambda before=before: fake.total.calls > before + 100 and path.exists())
             process.kill()
             process.communicate(timeout=20)
         with opened(fake, strategy="round_robin") as hydra:
             assert {hydra.chat(f"question {n}").key for n in range(4)} == {"groq-1", "groq-2"}
-    path = tmp_path / "memory" / "hydra.db"
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
