@@ -11,6 +11,7 @@ from hydra_core.allowances import AllowanceBook
 from hydra_core.catalog import ROLLING
 from hydra_core.dialects import get_dialect
 from hydra_core.drive.exchange import Exchange, Line
+from hydra_core.drive.redaction import tells_secret
 from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.health import Rest
@@ -55,9 +56,22 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         builder.deployments, aliases=config.aliases, lanes=builder.lanes, ranks=builder.ranks
     )
     windows = {provider.name: str(provider.window) for provider in providers}
-    settings = Settings(config.strategy, config.rotate_at, config.time_scale, windows)
-    manager = KeyManager(builder.deployments, routes, settings)
-    return Pool(manager, Exchange(builder.lines))
+    named = frozenset(
+        (provider.name, key.account)
+        for provider in providers
+        for key in provider.keys
+        if key.account_known
+    )
+    exchange = Exchange(builder.lines)
+    settings = Settings(
+        config.strategy,
+        config.rotate_at,
+        config.time_scale,
+        windows,
+        named,
+        credible=lambda name: not tells_secret(name, exchange.secrets),
+    )
+    return Pool(KeyManager(builder.deployments, routes, settings), exchange)
 
 
 class _Builder:

@@ -59,6 +59,7 @@ class Hydra:
         from hydra_core.drive.gate import Gate
         from hydra_core.drive.stream_record import StreamPatience
         from hydra_core.memory import Memory
+        from hydra_core.notices import NoticeBoard
         from hydra_core.stats import Tally
 
         settings = load(config)
@@ -69,7 +70,8 @@ class Hydra:
             self._embedded, settings = embedded(settings)
         self._config = settings
         self._pool: Pool = assemble(settings, now=time.monotonic())
-        self._gate: Gate = Gate(self._pool.manager)
+        self._board = NoticeBoard()
+        self._gate: Gate = Gate(self._pool.manager, tell=self._board.put)
         self._patience = Patience(
             settings.max_wait, settings.attempt_timeout, settings.timeout
         )
@@ -464,8 +466,8 @@ class Hydra:
         )
 
     def health(self) -> dict[str, Any]:
-        """The state of every provider and key, and the last 50 errors."""
-        return self._tally.health(self._key_rows())
+        """The state of every provider and key, the last 50 errors and the last 50 notices."""
+        return {**self._tally.health(self._key_rows()), "notices": self._board.rows()}
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start: calls, attempts, faults, tokens, cost, by key."""

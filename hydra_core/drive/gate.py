@@ -29,10 +29,11 @@ from hydra_core.errors import HydraClosed
 from hydra_core.messages import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hydra_core.engine.dispatch import Dispatch, Step
     from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.notices import Notice
     from hydra_core.engine.queue import Bell, Ticket
     from hydra_core.messages import Usage
     from hydra_core.wire import Answer
@@ -120,9 +121,14 @@ class Gate:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        tell: Callable[[Sequence[Notice]], None] | None = None,
     ) -> None:
-        """`clock` tells monotonic seconds, `wall` seconds since 1970."""
+        """`clock` tells monotonic seconds, `wall` seconds since 1970.
+
+        `tell` is given, outside the lock, what the engine found out for people to know.
+        """
         self._manager = manager
+        self._tell = tell
         self._wall = wall
         # Budgets and active hours alone go by wall time: without any, nobody looks.
         self._look_at_wall = 0.0 if manager.allowances else NEVER
@@ -198,7 +204,10 @@ class Gate:
             finally:
                 self._busy = before
             rung = self._manager.take_rung()
+            notices = self._manager.accounts.take_notices()
         _ring(rung)
+        if notices and self._tell is not None:
+            self._tell(notices)
         return result
 
     def _follow_wall(self, now: float) -> None:

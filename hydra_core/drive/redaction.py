@@ -96,6 +96,12 @@ def redacted(text: str, secrets: Iterable[Secret]) -> str:
     return text
 
 
+def tells_secret(text: str, secrets: Iterable[Secret]) -> bool:
+    """True when a text holds one of the secrets or a part of one, or did before it was masked."""
+    known = (_forms_of(secret) for secret in secrets)
+    return MASK in text or any(forms.mask_parts(forms.mask(text)) != text for forms in known)
+
+
 def redact_bytes(body: bytes, secret: Secret | None) -> bytes:
     """A reply's body without the key that was sent with the request."""
     return body if secret is None else _forms_of(secret).mask_bytes(body)

@@ -145,7 +145,11 @@ class StreamRecord:
         text = self.text
         if verdict is None:
             self.answer = Answer(
-                Verdict(status=200, readings=self._reader.readings),
+                Verdict(
+                    status=200,
+                    readings=self._reader.readings,
+                    scope_hint=self._reader.scope_hint,
+                ),
                 text=text,
                 message={"role": "assistant", "content": text},
                 finish_reason=self._finish_reason,

@@ -202,16 +202,8 @@ class Deployment:
         self.account = account
         self.group = group
         self.allowance = allowance
-        self.scopes = scopes
         self.own_rest = Rest(self.name)
-        self.rests = (
-            self.own_rest,
-            scopes.key,
-            scopes.account,
-            scopes.group,
-            model.rest,
-            scopes.provider,
-        )
+        self.stand_in(scopes)
         self.priority = priority
         self.order = order
         self.score = Score(weights)
@@ -231,6 +223,18 @@ class Deployment:
 
     def __repr__(self) -> str:
         return f"<Deployment {self.name}>"
+
+    def stand_in(self, scopes: Scopes) -> None:
+        """Share the rests of these scopes; `refresh` then takes them over."""
+        self.scopes = scopes
+        self.rests = (
+            self.own_rest,
+            scopes.key,
+            scopes.account,
+            scopes.group,
+            self.model.rest,
+            scopes.provider,
+        )
 
     def rests_at(self, now: float) -> bool:
         """True while the provider, or our doubt, keeps it from serving."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, guard_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hydra_core.wire import LimitKind
 
 
@@ -22,6 +24,7 @@ class FixedWindow:
         "_carried",
         "_epoch",
         "_guard",
+        "_others",
         "_used",
         "configured",
         "kind",
@@ -46,6 +49,7 @@ class FixedWindow:
         self.resets_at = resets_at
         self._guard = guard_of(length)
         self._used = 0.0
+        self._others = 0.0  # what of it others used, as the provider said
         self._carried = 0.0  # what the next window may count as well
         self._epoch = 0.0
 
@@ -56,7 +60,7 @@ class FixedWindow:
             resets = 1 + late // self.length
             self.resets_at += self.length * resets
             self._used = self._carried if resets == 1 else 0.0
-            self._carried = 0.0
+            self._carried = self._others = 0.0
             self._epoch += resets
         return self._used
 
@@ -101,9 +105,24 @@ class FixedWindow:
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """Believe a larger count, and the provider's own instant of reset."""
-        self._used = max(self.used(now), min(used, self.limit))
+        unseen = min(used, self.limit) - self.used(now)
+        if unseen > 0.0:
+            self._used += unseen
+            self._others += unseen
         if reset is not None:
             self.resets_at = now + reset
+
+    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
+        """Count all that `other` counts, up to the later of the two resets."""
+        ours = self.used(now) - self._others + other.used(now) - other._others
+        self._used = max(self._used, other._used, ours)
+        self._others = self._used - ours
+        self._carried += other._carried
+        self.resets_at = max(self.resets_at, other.resets_at)
+        self.limit = min(self.limit, other.limit)
+        self.configured = self.configured or other.configured
+        for booking in bookings:
+            booking[DATE] += self._epoch - other._epoch
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
         """Everything, at the reset."""

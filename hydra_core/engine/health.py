@@ -80,6 +80,18 @@ class Rest:
         self._struck_at = 0.0
         self.soft_until = 0.0
 
+    def absorb(self, other: Rest) -> bool:
+        """The two scopes prove to be one: the later rest holds. True when that is the other's."""
+        before = self.hard_until, self.soft_until
+        if other.hard_until > self.hard_until:
+            self.hard_until, self.fault = other.hard_until, other.fault
+        elif other.soft_until > max(self.soft_until, self.hard_until):
+            self.fault = other.fault
+        self.soft_until = max(self.soft_until, other.soft_until)
+        self.strikes = max(self.strikes, other.strikes)
+        self._struck_at = max(self._struck_at, other._struck_at)
+        return (self.hard_until, self.soft_until) != before
+
     def revive(self) -> None:
         """The key was changed or proved well: forget everything."""
         self.recover()

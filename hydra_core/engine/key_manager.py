@@ -12,15 +12,17 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease, Size
 from hydra_core.engine.learning import observe
+from hydra_core.engine.merging import Ledger
 from hydra_core.engine.outage import Outages
 from hydra_core.engine.waiting import WaitingRoom
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hydra_core.engine.choice import Avoid, Choice
     from hydra_core.engine.health import Breaker, Rest
@@ -36,13 +38,17 @@ class Settings:
 
     `rotate_at` is the share of a limit from which a key is used only when no other
     can serve. `scale` shortens our own waits (the configured time scale). `windows`
-    gives the shape of limits learned from a provider.
+    gives the shape of limits learned from a provider. `named` are the accounts, as
+    (provider, account), that the configuration names; `credible` tells the names that
+    providers give to accounts from nonsense.
     """
 
     strategy: str = "adaptive"
     rotate_at: float = 0.95
     scale: float = 1.0
     windows: Mapping[str, str] | None = None
+    named: frozenset[tuple[str, str]] = frozenset()
+    credible: Callable[[str], bool] | None = None
 
 
 class KeyManager:
@@ -68,6 +74,11 @@ class KeyManager:
                 self._members[rest].append(deployment)
         self.outages = Outages(self.deployments, settings.scale)
         self._members[self.outages.machine].extend(self.deployments)
+        self._open: set[Lease] = set()
+        ledger = Ledger(self._members, self._sharers, self._open)
+        self.accounts = Accounts(
+            self.deployments, ledger, named=settings.named, credible=settings.credible
+        )
 
     def lease(
         self, route: Route, size: Size, avoid: Avoid, now: float, *, desperate: bool = False
@@ -101,9 +112,11 @@ class KeyManager:
             probed.probing = True
         allowance = deployment.allowance
         spend = None if allowance is None else allowance.book(deployment.model, size, now)
-        return Lease(
+        lease = Lease(
             deployment, size, choice.tokens, charges, now, probes=tuple(probes), spend=spend
         )
+        self._open.add(lease)
+        return lease
 
     def earliest(self, route: Route, size: Size, avoid: Avoid, now: float) -> float:
         """When a request of this size could start; `NEVER` when nothing known allows it."""
@@ -148,6 +161,7 @@ class KeyManager:
         if lease.settled:
             return
         lease.settled = True
+        self._open.discard(lease)
         used = lease.tokens if tokens is None else tokens
         lease.group.settle(lease.charges, requests=requests, tokens=used, now=now)
         deployment = lease.deployment
@@ -168,6 +182,12 @@ class KeyManager:
     def refund(self, lease: Lease, now: float) -> None:
         """End a lease that was never used."""
         self.settle(lease, now, requests=0.0, tokens=0.0)
+
+    def heard(self, lease: Lease, verdict: Verdict, now: float) -> None:
+        """Learn from a verdict who shares a quota, before anything else is made of it."""
+        changed = self.accounts.heard(lease, verdict, now)
+        if changed:
+            self._chooser.stir(changed)
 
     def passed(self, lease: Lease, latency: float) -> None:
         """The call went well after `latency` seconds: our doubts about it are over."""

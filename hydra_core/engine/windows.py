@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hydra_core.wire import LimitKind
 
 NEVER: Final = float("inf")
@@ -33,8 +35,9 @@ LATEST: Final = 1.0
 _LATEST_SHARE: Final = 0.25
 
 Charge = list[float]
-"""One booking in a window: [date, amount, 1.0 while the window still counts it]."""
+"""One booking: [date, amount, `OURS` or `OTHERS` (whose use it is; 0 when it counts no more)]."""
 DATE, AMOUNT, LIVE = 0, 1, 2
+OURS, OTHERS = 1.0, 2.0
 
 
 def guard_of(length: float) -> float:
@@ -67,6 +70,14 @@ class Window(Protocol):
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """The provider says that at least `used` units are gone; never lowers our count."""
+
+    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
+        """Count all that `other` counts: they prove to be one limit, the smaller of the two.
+
+        `bookings` are those in `other` that are still to be settled: from now on here. What
+        the provider said that others used may have been used through the other window, so
+        of that no more is kept than makes the larger count.
+        """
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:
         """The next moments (seconds from now) at which units return, and how many."""
@@ -147,12 +158,29 @@ class SlidingWindow:
         if missing <= 0.0:
             return
         date = now if reset is None else min(now, now + reset - self.length)
-        charge = [date, missing, 1.0]
+        charge = [date, missing, OTHERS]
         if self._charges and self._charges[0][DATE] >= date:
             self._charges.appendleft(charge)
         else:
             self._charges.append(charge)
         self._used += missing
+
+    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:  # noqa: ARG002 -
+        # a booking is the same object in both
+        """Count all that `other` counts, each booking with its own date."""
+        mine, theirs = self.used(now), other.used(now)
+        fuller = self._charges if mine >= theirs else other._charges
+        charges = [c for c in (*self._charges, *other._charges) if c[LIVE] == OURS]
+        self._used = sum(charge[AMOUNT] for charge in charges)
+        for charge in reversed(fuller):  # of what others used, the latest is kept
+            unseen = max(mine, theirs) - self._used
+            if charge[LIVE] == OTHERS and unseen > 0.0:
+                charge[AMOUNT] = min(charge[AMOUNT], unseen)
+                self._used += charge[AMOUNT]
+                charges.append(charge)
+        self._charges = deque(sorted(charges))
+        self.limit = min(self.limit, other.limit)
+        self.configured = self.configured or other.configured
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:
         """When units return, in seconds from now, and how many."""
@@ -178,6 +206,7 @@ class Bucket:
         "_charged",
         "_guard",
         "_level",
+        "_others",
         "_peaks",
         "_since",
         "configured",
@@ -197,6 +226,7 @@ class Bucket:
         self._level = limit
         self._since = 0.0  # when `_level` was true; it may lie a guard ahead
         self._charged = 0.0  # the number of the last charge
+        self._others = 0.0  # what of the missing units others took, at the last reading
         self._peaks: list[tuple[float, float]] = []
 
     def room(self, now: float) -> float:
@@ -251,7 +281,25 @@ class Bucket:
     def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
         # reset of a bucket is when it is full, which its refill rate already says
         """The provider counts more than we do: believe it."""
-        self._level = min(self.room(now), self.limit - used)
+        unseen = self.room(now) - (self.limit - used)
+        if unseen > 0.0:
+            self._others = min(self._others, self.limit - self._level) + unseen
+            self._level -= unseen
+
+    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
+        """Count all that `other` counts, as one bucket that refills once."""
+        mine, theirs = self.used(now), other.used(now)
+        ours = mine - min(self._others, mine) + theirs - min(other._others, theirs)
+        used = max(mine, theirs, ours)
+        self.limit = min(self.limit, other.limit)
+        self.configured = self.configured or other.configured
+        self._level = self.limit - used
+        self._since = max(self._since, other._since)
+        self._others = used - ours
+        self._peaks = [(number, min(level, self.limit)) for number, level in self._peaks]
+        for booking in bookings:
+            # Either of the two was fuller than the one bucket ever was: nothing was spilt.
+            booking[DATE] = self._charged
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
         """The whole bucket's return as one row: it comes back evenly until then."""

@@ -1,0 +1,170 @@
+"""Who shares a quota: keys that prove to belong to one account are counted as one.
+
+Law 1: the provider's words (an organization, a team, a user) decide. They win over the
+       configuration, and the user is told.
+Law 2: a false merger halves what the pool can do, so nothing less than words joins
+       accounts that the configuration names apart.
+Law 3: two names of one account are never compared with each other: a key may be called by
+       a slug in one reply and by an id in the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.merging import merge
+from hydra_core.engine.notices import Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.merging import Ledger
+    from hydra_core.wire import Verdict
+
+# A notice names at most so many keys.
+_SHOWN: Final = 8
+# Nobody has more names than an organization, a project and a user. A header that changes
+# with every reply names no account.
+_HINTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Keys of one provider that share a quota; `hint` is how it names them, None: it did not."""
+
+    provider: str
+    hint: str | None
+    keys: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """One owner of quotas, as far as is known; `named`: the configuration names it."""
+
+    provider: str
+    name: str
+    named: bool
+    deployments: list[Deployment] = field(default_factory=list)
+    keys: dict[str, int] = field(default_factory=dict)  # each with its place in the pool
+    hints: set[str] = field(default_factory=set)
+    merged: bool = False
+
+
+class Accounts:
+    """Every account of a pool, and what was found out about them."""
+
+    def __init__(
+        self,
+        deployments: Iterable[Deployment],
+        ledger: Ledger,
+        *,
+        named: Collection[tuple[str, str]] = (),
+        credible: Callable[[str], bool] | None = None,
+    ) -> None:
+        """`named` are the accounts, as (provider, account), that the configuration names.
+
+        `credible` is False for a name that no account can have, such as one that holds a
+        part of a key; it is asked once for each name.
+        """
+        self._credible = credible
+        self._notices: list[Notice] = []
+        self._ledger = ledger
+        self._by_hint: dict[tuple[str, str], Account] = {}
+        self._of: dict[Deployment, Account] = {}
+        found: dict[tuple[str, str], Account] = {}
+        for deployment in deployments:
+            place = deployment.provider, deployment.account
+            account = found.get(place)
+            if account is None:
+                account = found[place] = Account(*place, named=place in named)
+            account.deployments.append(deployment)
+            account.keys.setdefault(deployment.key, deployment.order)
+            self._of[deployment] = account
+
+    def heard(self, lease: Lease, verdict: Verdict, now: float) -> Sequence[Deployment]:
+        """Learn from a verdict before anything is made of it; whose quota changed by that."""
+        hint = verdict.scope_hint
+        if hint is None:
+            return ()
+        account = self._of[lease.deployment]
+        return () if hint in account.hints else self._called(account, hint, now)
+
+    def _called(self, account: Account, hint: str, now: float) -> Sequence[Deployment]:
+        """The provider calls this account by a name that is new for it."""
+        if len(account.hints) >= _HINTS or not (self._credible is None or self._credible(hint)):
+            return ()
+        other = self._by_hint.setdefault((account.provider, hint), account)
+        account.hints.add(hint)
+        if other is account:
+            return ()
+        reason = f"{account.provider} calls their account {hint}"
+        return self._unite(other, account, reason, now)
+
+    def _unite(
+        self, one: Account, other: Account, reason: str, now: float
+    ) -> Sequence[Deployment]:
+        kept, gone = one, other
+        if (other.named, len(other.keys)) > (one.named, len(one.keys)):
+            kept, gone = other, one
+        contrary = kept.named and gone.named
+        before = gone.name
+        merge(kept.deployments, gone.deployments, self._ledger, now)
+        self._of |= dict.fromkeys(gone.deployments, kept)
+        self._by_hint |= {(kept.provider, hint): kept for hint in gone.hints}
+        kept.deployments += gone.deployments
+        kept.keys |= gone.keys
+        kept.hints |= gone.hints
+        kept.merged = True
+        self._tell(kept, reason, apart=before if contrary else None)
+        return gone.deployments
+
+    def _tell(self, account: Account, reason: str, *, apart: str | None) -> None:
+        shown = ", ".join(nsmallest(_SHOWN, account.keys, key=account.keys.__getitem__))
+        if len(account.keys) > _SHOWN:
+            shown += f" and {len(account.keys) - _SHOWN} more"
+        contrary = (
+            f', although the configuration puts them in "{apart}" and "{account.name}"'
+            if apart
+            else ""
+        )
+        text = (
+            f"The keys {shown} of {account.provider} share one quota: {reason}{contrary}. Their "
+            "limits are counted once from now on, and a refusal of one rests all. More keys of "
+            "one account add nothing. To have it so from the start, give them the same "
+            f'account = "{account.name}" in the configuration.'
+        )
+        self._notices.append(Notice("shared_account", f"{account.provider}/{account.name}", text))
+
+    def take_notices(self) -> Sequence[Notice]:
+        """What people should be told since the last time."""
+        if not self._notices:
+            return ()
+        notices, self._notices = self._notices, []
+        return notices
+
+    def shared(self) -> list[Shared]:
+        """What was found out, as plain data: to be remembered, and told to `recall`."""
+        told: list[Shared] = []
+        for account in dict.fromkeys(self._of.values()):
+            names: list[str | None] = [*sorted(account.hints)]
+            if account.merged and not names:
+                names = [None]
+            told += [Shared(account.provider, name, tuple(account.keys)) for name in names]
+        return told
+
+    def recall(self, remembered: Iterable[Shared], now: float) -> Sequence[Deployment]:
+        """Believe what an earlier process found out; whose quota changed by that."""
+        places = {(d.provider, d.key): d for d in self._of}
+        changed: list[Deployment] = []
+        for shared in remembered:
+            present = [places[p] for k in shared.keys if (p := (shared.provider, k)) in places]
+            for deployment in present:
+                account, first = self._of[deployment], self._of[present[0]]
+                if shared.hint is not None:
+                    changed += self._called(account, shared.hint, now)
+                elif account is not first and not (account.named and first.named):
+                    changed += self._unite(first, account, "so it was found earlier", now)
+        return changed

@@ -1,0 +1,51 @@
+"""What the engine found out, for people: logged once, and kept for the health report."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hydra_core.engine.notices import Notice
+
+logger = logging.getLogger(__name__)
+
+_KEPT: Final = 50
+
+
+class NoticeBoard:
+    """The last 50 notices. Its methods may be called from any thread.
+
+    The first on a subject is a warning in the log. What is added to it later replaces it
+    here and is logged as information, so that a hundred keys are no hundred warnings.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, str], dict[str, str]] = {}
+
+    def put(self, notices: Iterable[Notice]) -> None:
+        """Log and keep them."""
+        for notice in notices:
+            subject = notice.kind, notice.subject
+            row = {
+                "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "kind": notice.kind,
+                "subject": notice.subject,
+                "text": notice.text,
+            }
+            with self._lock:
+                known = self._rows.pop(subject, None) is not None
+                self._rows[subject] = row  # the newest stands last
+                if len(self._rows) > _KEPT:
+                    del self._rows[next(iter(self._rows))]
+            logger.log(logging.INFO if known else logging.WARNING, "%s", notice.text)
+
+    def rows(self) -> list[dict[str, str]]:
+        """What is kept, the oldest first: `timestamp`, `kind`, `subject` and `text` of each."""
+        with self._lock:
+            return list(self._rows.values())

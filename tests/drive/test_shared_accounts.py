@@ -1,0 +1,50 @@
+"""Several keys of one account over real HTTP; the provider's own counters are the evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from hydra_core import Hydra
+from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
+
+SCALE = 0.02  # a minute is 1.2 s
+
+
+def shared(count, vendor, rpm=10, **settings):
+    """A provider whose keys all belong to one account of `rpm` requests a minute."""
+    limits = FakeLimits(rpm=rpm)
+    keys = [FakeKey(f"key-canary-{n}", account="acme", limits=limits) for n in range(count)]
+    return FakeProvider(keys, vendor=vendor, time_scale=SCALE, **settings)
+
+
+@pytest.mark.parametrize("vendor", ["openai", "groq"])
+def test_keys_of_one_organization_are_one_quota(vendor, caplog):
+    """Eight keys, forty requests: all are served, and at most one refusal a key is met."""
+    with shared(8, vendor, name=vendor, latency=0.01) as fake:
+        config = fake.config(tell_accounts=False, cache=False)
+        with Hydra(config) as hydra, caplog.at_level(logging.INFO, "hydra_core"):
+            for number in range(40):
+                assert hydra.chat(f"question {number}", deadline=20.0).kind == "full"
+            health = hydra.health()
+        assert fake.served == 40
+        assert fake.refused <= 8
+    (provider,) = health["providers"].values()
+    assert len({row["account"] for row in provider["keys"]}) == 1
+    (notice,) = health["notices"]
+    assert notice["kind"] == "shared_account"
+    warnings = [r for r in caplog.records if r.levelname == "WARNING" and "one quota" in r.message]
+    assert len(warnings) == 1
+
+
+async def test_forty_at_once_are_all_served():
+    """What was sent before anybody knew is refused once a key, and served after the wait."""
+    with shared(8, "openai", name="openai", latency=0.02) as fake:
+        config = fake.config(tell_accounts=False, cache=False)
+        async with Hydra(config) as hydra:
+            calls = (hydra.achat(f"question {n}", deadline=30.0) for n in range(40))
+            replies = await asyncio.gather(*calls)
+        assert [reply.kind for reply in replies] == ["full"] * 40
+        assert fake.served == 40
