@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.durations import duration
+from hydra_core.likeness import likeness
 from hydra_core.messages import ChatRequest, Reply
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ _OFFLINE = {
     "están bien y se usarán en cuanto uno responda; el próximo intento será en unos {eta}.",
 }
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
+# A reply that was cut short answers the request that was content with it, and no other.
+_CUT = ("length", "content_filter")
+# Seconds for a disk: a call may end that much after its deadline, and no more.
+_LEAST_READING, _MOST_READING = 0.1, 1.0
 _KEPT = ("provider", "model", "key", "finish_reason")
 
 
@@ -46,7 +52,7 @@ class Ladder:
     def __init__(self, config: HydraConfig, exchange: Exchange) -> None:
         self._language = config.language
         self._exchange = exchange
-        self._cache: ResponseCache | None = None
+        self._cache: ResponseCache | None = None  # also what swarms are recalled from
         if config.cache:
             from hydra_core.store.response_cache import ResponseCache
 
@@ -61,11 +67,23 @@ class Ladder:
             return
         kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
         kept["text"] = reply.text
-        self._cache.put(_fingerprint(request), _question(request), kept, time.time())
+        whole = not request.needs_structure and reply.finish_reason not in _CUT
+        alike = partial(likeness, request) if whole else None
+        self._cache.put(
+            _fingerprint(request), _question(request), kept, time.time(), alike=alike
+        )
 
-    def instead(self, request: ChatRequest, error: PoolExhausted) -> Reply:
-        """A cached answer to the same request, else a notice of the wait."""
-        found = self._cache.get(_fingerprint(request)) if self._cache is not None else None
+    def instead(self, request: ChatRequest, error: PoolExhausted, left: float) -> Reply:
+        """A cached answer to the same request, or to one like it, else a notice of the wait.
+
+        `left` is the seconds until the call's deadline; a slow disk is not waited for longer.
+        """
+        found = None
+        if self._cache is not None:
+            within = min(max(left, _LEAST_READING), _MOST_READING)
+            found = self._cache.recall(
+                _fingerprint(request), partial(likeness, request), within=within
+            )
         if found is not None:
             text = str(found.reply_json["text"])
             return Reply(

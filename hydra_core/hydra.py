@@ -161,7 +161,7 @@ class Hydra:
         end = self._drivers.for_threads().complete(journey)
         if isinstance(end, Reply):
             return self._delivered(request, end)
-        return self._instead(request, end, on_exhausted)
+        return self._instead(journey, end, on_exhausted)
 
     async def achat(
         self,
@@ -187,7 +187,7 @@ class Hydra:
         end = await self._drivers.for_this_loop().complete(journey)
         if isinstance(end, Reply):
             return self._delivered(request, end)
-        return await asyncio.to_thread(self._instead, request, end, on_exhausted)
+        return await asyncio.to_thread(self._instead, journey, end, on_exhausted)
 
     def stream(
         self,
@@ -222,7 +222,7 @@ class Hydra:
                 elif isinstance(chunk, Reply):
                     yield _last_chunk(self._delivered(request, chunk))
                 else:
-                    yield _as_chunk(self._instead(request, chunk, on_exhausted))
+                    yield _as_chunk(self._instead(journey, chunk, on_exhausted))
 
     async def astream(
         self,
@@ -254,7 +254,7 @@ class Hydra:
                     elif isinstance(chunk, Reply):
                         yield _last_chunk(self._delivered(request, chunk))
                     else:
-                        reply = await asyncio.to_thread(self._instead, request, chunk, on_exhausted)
+                        reply = await asyncio.to_thread(self._instead, journey, chunk, on_exhausted)
                         yield _as_chunk(reply)
 
     def swarm(
@@ -536,16 +536,16 @@ class Hydra:
     def _journey(
         self, request: ChatRequest, *, tokens: int | None = None, falling_back: bool = False
     ) -> Dispatch:
-        """The journey of a request; `falling_back`: to smaller models, unless it names one."""
+        """The journey of a request; `falling_back`: to smaller models of its providers too."""
         size = size_of(request)
         if tokens is not None:
             size = replace(size, known_tokens=float(tokens))
 
         def begin(manager: KeyManager, now: float) -> Dispatch:
             route, patience = self._route(request), self._patience
-            if falling_back and request.model is None:
+            if falling_back:
                 smaller = manager.routes.find(
-                    provider=request.provider, lane=request.lane, smaller=True
+                    provider=request.provider, model=request.model, lane=request.lane, smaller=True
                 )
                 if smaller.tiers:
                     return FallbackDispatch(
@@ -571,17 +571,16 @@ class Hydra:
         self._ladder.remember(request, reply)
         return reply
 
-    def _instead(
-        self, request: ChatRequest, end: GiveUp, on_exhausted: OnExhausted | None
-    ) -> Reply:
+    def _instead(self, journey: Dispatch, end: GiveUp, on_exhausted: OnExhausted | None) -> Reply:
         """What the caller gets in place of a full answer; raises what cannot be replaced."""
         error = end.error
         self._tally.gave_up(error)
         if not isinstance(error, PoolExhausted) or self._raises(on_exhausted):
             raise error
-        if request.needs_structure:
+        if journey.request.needs_structure:
             raise error  # prose in place of JSON or a tool call would break the caller
-        reply = self._ladder.instead(request, error)
+        left = journey.deadline - self._gate.clock()
+        reply = self._ladder.instead(journey.request, error, left)
         self._tally.degraded(reply)
         return reply
 
@@ -612,4 +611,6 @@ def _as_chunk(reply: Reply) -> Chunk:
         model=reply.model,
         key=reply.key,
         kind=reply.kind,
+        age=reply.age,
+        eta=reply.eta,
     )

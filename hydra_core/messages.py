@@ -139,7 +139,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One piece of a stream; `text` is the delta. `usage` comes on the last one."""
+    """One piece of a stream; `text` is the delta. `usage` comes on the last one.
+
+    `age` and `eta` are as in `Reply`, for the one chunk that stands in for an answer.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
@@ -149,3 +152,5 @@ class Chunk:
     model: str | None = None
     key: str | None = None
     kind: ReplyKind = "full"
+    age: float | None = None
+    eta: float | None = None

@@ -152,6 +152,11 @@ class Dispatch:
         self._error: HydraError | None = None
         self._keep_out_of_small_windows()
 
+    @property
+    def deadline(self) -> float:
+        """When the call must have ended, in monotonic seconds."""
+        return self._deadline
+
     def _keep_out_of_small_windows(self) -> None:
         for model in self._route.windowed:
             window = model.context_window or 0

@@ -8,16 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from hydra_core.store.sqlite_file import SqliteFile, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
 SCHEMA_VERSION: Final = 1
 KEEP_SECONDS: Final = 7 * 86_400.0
-KEEP_ROWS: Final = 10_000
+KEEP_ROWS: Final = 10_000  # of replies, and as many that point to one
+_POINTER: Final = "like:"
 
 _CREATE: Final = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -39,18 +42,35 @@ _READ: Final = "SELECT reply, at FROM replies WHERE fingerprint = :fingerprint"
 _FORGET_OLD: Final = "DELETE FROM replies WHERE at < :before"
 _FORGET_MOST: Final = """
 DELETE FROM replies WHERE fingerprint IN
-  (SELECT fingerprint FROM replies ORDER BY at DESC LIMIT -1 OFFSET :keep)
+  (SELECT fingerprint FROM replies WHERE (fingerprint LIKE 'like:%') = :pointing
+   ORDER BY at DESC LIMIT -1 OFFSET :keep)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One reply as stored: `reply` is JSON text, `at` seconds since 1970."""
+    """One reply as stored: `reply` is JSON text, `at` seconds since 1970.
+
+    `alike` names all requests that it may answer too. It takes a while to work out, so
+    whoever needs it does: the writer, or a reader before it is written.
+    """
 
     fingerprint: str
     question: str
     reply: bytes
     at: float
+    alike: Callable[[], str] | None = None
+
+    def pointer(self) -> Row | None:
+        """The row under the name of all such requests; it holds this one's fingerprint."""
+        if self.alike is None:
+            return None
+        return Row(pointing(self.alike), "", orjson.dumps({"as": self.fingerprint}), self.at)
+
+
+def pointing(alike: Callable[[], str]) -> str:
+    """The fingerprint of the row that points to the last reply of this name."""
+    return _POINTER + alike()
 
 
 class CacheFile(SqliteFile):
@@ -83,7 +103,8 @@ class CacheFile(SqliteFile):
 
         with self.begin() as connection:
             connection.execute(text(_FORGET_OLD), {"before": now - KEEP_SECONDS})
-            connection.execute(text(_FORGET_MOST), {"keep": KEEP_ROWS})
+            for pointing in (0, 1):
+                connection.execute(text(_FORGET_MOST), {"keep": KEEP_ROWS, "pointing": pointing})
         self.checkpoint()
 
     def migrate(self, connection: Connection) -> None:

@@ -17,11 +17,11 @@ import time
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, Row
+from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, Row, pointing
 from hydra_core.store.sqlite_file import PREFIX, path_of
 from hydra_core.store.write_behind import WriteBehind
 
@@ -34,6 +34,9 @@ MEMORY: Final = "memory"
 _IN_MEMORY: Final = 512
 # Larger replies (a whole swarm's ledger) would crowd out all others.
 _LARGEST: Final = 1 << 20
+_PATIENCE: Final = 1.0  # seconds for a disk, where the caller says nothing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,27 @@ class ResponseCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._names: OrderedDict[str, str] = OrderedDict()
         self._disk = _disk(url, redact, clock)
         _caches.add(self)
         if self._disk is not None:
             # Also runs at the interpreter's exit, so that the last replies are written.
             self._finalizer = weakref.finalize(self, self._disk.close)
 
-    def put(self, fingerprint: str, question: str, reply_json: dict[str, Any], at: float) -> None:
-        """Remember a reply given at `at`; it reaches the file within a moment."""
+    def put(
+        self,
+        fingerprint: str,
+        question: str,
+        reply_json: dict[str, Any],
+        at: float,
+        *,
+        alike: Callable[[], str] | None = None,
+    ) -> None:
+        """Remember a reply given at `at`; it reaches the file within a moment.
+
+        `alike` says under which name `recall` finds it for another request. Where there is
+        a file, its writer works the name out, and not the caller.
+        """
         try:
             reply = orjson.dumps(reply_json)
         except TypeError:
@@ -75,18 +91,58 @@ class ResponseCache:
         if len(reply) > _LARGEST:
             return
         with self._lock:
-            self._remember(fingerprint, reply, at)
+            _keep(self._recent, fingerprint, (reply, at))
         if self._disk is not None:
-            self._disk.put(Row(fingerprint, question, reply, at))
+            self._disk.put(Row(fingerprint, question, reply, at, alike))
+        elif alike is not None:
+            name = pointing(alike)
+            with self._lock:
+                _keep(self._names, name, fingerprint)
 
     def get(self, fingerprint: str) -> CachedReply | None:
         """The last reply to this request, if it is no older than 7 days; it may read the disk."""
+        found = self._near(fingerprint)
+        if found is None and self._disk is not None:
+            found = self._disk.get(fingerprint)
+        return self._fresh(found)
+
+    def recall(
+        self,
+        fingerprint: str,
+        alike: Callable[[], str] | None = None,
+        *,
+        within: float = _PATIENCE,
+    ) -> CachedReply | None:
+        """The last reply to this request, else to one that is alike.
+
+        Gives up after `within` seconds, however slow the disk is.
+        """
+        found = self._fresh(self._near(fingerprint))
+        if found is not None or self._disk is None:
+            return found or self._other(alike)
+        return _bounded(lambda: self.get(fingerprint) or self._other(alike), within)
+
+    def _other(self, alike: Callable[[], str] | None) -> CachedReply | None:
+        """The last reply to a request that is alike."""
+        if alike is None:
+            return None
+        name = pointing(alike)
+        with self._lock:
+            fingerprint = self._names.get(name)
+        if fingerprint is None and self._disk is not None:
+            pointer = self._fresh(self._disk.get(name, pointing=True))
+            fingerprint = None if pointer is None else str(pointer.reply_json.get("as"))
+        return self.get(fingerprint) if fingerprint else None
+
+    def _near(self, fingerprint: str) -> tuple[bytes, float] | None:
+        """The reply in memory."""
         with self._lock:
             found = self._recent.get(fingerprint)
             if found is not None:
                 self._recent.move_to_end(fingerprint)
-        if found is None and self._disk is not None:
-            found = self._disk.get(fingerprint)
+            return found
+
+    def _fresh(self, found: tuple[bytes, float] | None) -> CachedReply | None:
         if found is None or found[1] < self._clock() - KEEP_SECONDS:
             return None
         try:
@@ -98,12 +154,6 @@ class ResponseCache:
         """Write what is still waiting, for at most 2 seconds. Closing twice is harmless."""
         if self._disk is not None:
             self._disk.close()
-
-    def _remember(self, fingerprint: str, reply: bytes, at: float) -> None:
-        self._recent[fingerprint] = (reply, at)
-        self._recent.move_to_end(fingerprint)
-        while len(self._recent) > _IN_MEMORY:
-            self._recent.popitem(last=False)
 
     def _after_fork(self) -> None:
         """In a child: another thread may have held the lock, and the writer is not there."""
@@ -120,6 +170,25 @@ def _disk(url: str, redact: Callable[[str], str], clock: Callable[[], float]) ->
         logger.warning("replies are cached in memory only: the cache file must be sqlite:///path")
         return None
     return WriteBehind(CacheFile(path), redact=redact, clock=clock)
+
+
+def _keep(recent: OrderedDict[str, T], name: str, value: T) -> None:
+    recent[name] = value
+    recent.move_to_end(name)
+    while len(recent) > _IN_MEMORY:
+        recent.popitem(last=False)
+
+
+def _bounded(read: Callable[[], T | None], within: float) -> T | None:
+    """What `read` returns, or None if that takes too long: a dead network disk may hang."""
+    found: list[T | None] = []
+    reader = threading.Thread(target=lambda: found.append(read()), daemon=True)
+    try:
+        reader.start()
+    except RuntimeError:  # the interpreter is shutting down
+        return None
+    reader.join(within)
+    return found[0] if found else None
 
 
 _caches: weakref.WeakSet[ResponseCache] = weakref.WeakSet()

@@ -61,11 +61,16 @@ class WriteBehind:
             self._start()
         self._bell.set()
 
-    def get(self, fingerprint: str) -> tuple[bytes, float] | None:
-        """The stored reply and its time, also one that is still queued; None when unavailable."""
+    def get(self, fingerprint: str, *, pointing: bool = False) -> tuple[bytes, float] | None:
+        """The stored reply and its time, also one that is still queued; None when unavailable.
+
+        `pointing`: the fingerprint is a name that replies are `alike` under.
+        """
         for row in reversed(tuple(self._waiting)):
             if row.fingerprint == fingerprint:
                 return row.reply, row.at
+            if pointing and (pointer := row.pointer()) and pointer.fingerprint == fingerprint:
+                return pointer.reply, pointer.at
         if self._troubles.unusable or self._stopping.is_set():
             return None
         if not self._file_lock.acquire(timeout=_LOCK_WAIT):
@@ -136,7 +141,7 @@ class WriteBehind:
         """Write the queue in batches; False when the file would not take it now."""
         while self._waiting and not self._troubles.unusable:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            clean = [row for row in map(self._cleaned, batch) if row is not None]
+            clean = [row for queued in batch for row in self._cleaned(queued)]
             with self._file_lock:
                 try:
                     self._write(clean)
@@ -159,16 +164,18 @@ class WriteBehind:
             self._file.prune(self._clock())
             self._unpruned = 0
 
-    def _cleaned(self, row: Row) -> Row | None:
-        """The row without secrets, or None if it cannot be kept without them."""
+    def _cleaned(self, row: Row) -> tuple[Row, ...]:
+        """The row without secrets and what points to it; none if it cannot be kept so."""
         try:
             reply = self._redact(row.reply.decode()).encode()
             orjson.loads(reply)
             question = self._redact(row.question).encode("utf-8", "replace").decode()
+            pointer = row.pointer()
         except Exception:  # a failing redactor must not let the text through
             self._troubles.tell("redaction", "a reply could not be redacted, so it is not stored")
-            return None
-        return Row(row.fingerprint, question, reply, row.at)
+            return ()
+        kept = Row(row.fingerprint, question, reply, row.at)
+        return (kept,) if pointer is None else (kept, pointer)
 
     def _give_back(self, batch: list[Row]) -> None:
         """Put rows back in front, as far as there is room; the oldest go first."""

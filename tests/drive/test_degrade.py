@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from hydra_core.degrade import duration
@@ -101,7 +104,7 @@ def test_structured_requests_raise_rather_than_get_prose(caller, pool, serve, as
 
 @STREAM
 def test_an_old_answer_comes_with_its_age(caller, pool, serve, stream):
-    """The same request gets the reply of better times, marked as such; another one does not."""
+    """The same request gets the reply of better times, marked as such; another does not."""
     fake = serve()
     hydra = pool(fake, max_wait=0.0, cache=True)
     caller.ask(hydra, "hello", stream=stream)
@@ -110,7 +113,7 @@ def test_an_old_answer_comes_with_its_age(caller, pool, serve, stream):
     assert (reply.kind, reply.text, reply.key) == ("cached", "You said: hello", "fake-1")
     assert (0 <= reply.age < 60, 0 < reply.eta <= 100) == (True, True)
     assert caller.ask(hydra, "hello", stream=stream) == ("You said: hello", "cached")
-    assert caller.ask(hydra, "hello", stream=stream, temperature=1.0)[1] == "wait"
+    assert caller.ask(hydra, "hallo", stream=stream)[1] == "wait"
     assert [a.outcome for a in reply.attempts] == ["rate_limit_minute"] * 2
 
 
@@ -146,13 +149,137 @@ def test_a_smaller_model_may_also_answer_with_structure(caller, pool, serve, str
 
 
 @STREAM
-def test_a_model_asked_for_by_name_is_not_replaced(caller, pool, serve, stream):
-    """Who names a model gets that model or a wait."""
+@pytest.mark.parametrize("named", ["large", "fake/large"])
+def test_a_model_asked_for_by_name_has_smaller_ones_too(caller, pool, serve, stream, named):
+    """Naming a model is a wish: with no capacity for it the reply says who answered instead."""
+    fake = serve(models=("large", "middle", "small"))
+    fake.fail("rate_limit", model="large", retry_after=100)
+    hydra = pool(fake, max_wait=0.0)
+    assert caller.ask(hydra, "hello", stream=stream, model=named)[1] == "full"
+    assert [call.model for call in fake.log] == ["large", "large", "middle"]
+    fake.fail("rate_limit", model="middle", retry_after=100)
+    fake.fail("rate_limit", model="small", retry_after=100)
+    assert caller.ask(hydra, "hello", stream=stream, model="small")[1] == "wait"
+    assert "large" not in [call.model for call in fake.log][3:]
+
+
+@STREAM
+def test_who_wants_one_model_and_no_other_says_so(caller, pool, serve, stream):
+    """With `on_exhausted="raise"` nothing stands in for the model that was named."""
     fake = serve(models=("large", "small"))
     fake.fail("rate_limit", model="large", retry_after=100)
     hydra = pool(fake, max_wait=0.0)
-    assert caller.ask(hydra, "hello", stream=stream, model="large")[1] == "wait"
+    with pytest.raises(PoolExhausted):
+        caller.ask(hydra, "hello", stream=stream, model="large", on_exhausted="raise")
     assert {call.model for call in fake.log} == {"large"}
+
+
+@STREAM
+def test_an_alias_is_its_own_ladder(caller, pool, serve, stream):
+    """Its later entries serve when the first cannot; models outside it do not."""
+    one = serve(models=("large", "small"), name="one")
+    two = serve(models=("other",), name="two")
+    hydra = pool(one, two, max_wait=0.0, aliases={"smart": ["one/large", "two/other"]})
+    one.fail("rate_limit", model="large", retry_after=100)
+    assert caller.ask(hydra, "hello", stream=stream, model="smart")[1] == "full"
+    assert [call.model for call in two.log] == ["other"]
+    two.fail("rate_limit", retry_after=100)
+    assert caller.ask(hydra, "hello", stream=stream, model="smart")[1] == "wait"
+    assert "small" not in {call.model for call in one.log}
+
+
+@STREAM
+@pytest.mark.parametrize(
+    ("question", "more"),
+    [
+        ("  who wrote\t treasure island? ".replace("\t", ""), {}),
+        ("Who wrote Treasure Island?", {"temperature": 0.7, "max_tokens": 50, "seed": 7}),
+        ("Who wrote Treasure Island?", {"model": "fake/large"}),
+        ("Who wrote Treasure Island?", {"provider": "fake"}),
+    ],
+)
+def test_the_same_question_put_otherwise_finds_the_old_answer(
+    caller, pool, serve, stream, question, more
+):
+    """How it is typed, sampled or routed does not matter when nobody can answer now."""
+    fake = serve(models=("large",))
+    hydra = pool(fake, max_wait=0.0, cache=True)
+    caller.ask(hydra, "Who wrote Treasure Island?")
+    fake.saturate(seconds=100)
+    reply = one(caller, hydra, question, stream=stream, **more)
+    assert (reply.kind, reply.text) == ("cached", "You said: Who wrote Treasure Island?")
+    assert (0 <= reply.age < 60, reply.eta > 0) == (True, True)
+    assert one(caller, hydra, "Who wrote Kidnapped?", stream=stream, **more).kind == "wait"
+
+
+@STREAM
+def test_the_same_sources_in_another_order_find_the_old_answer(caller, pool, serve, stream):
+    """Passages may be retrieved in any order; another passage is another request."""
+    lines = "\n---------------------\n"
+    prompt = "Context information is below." + lines + "{}" + lines + "Query: Who is Pew?\nAnswer: "
+    pew = "name: a.txt\n\nPew is a blind beggar (and a pirate)."
+    flint = "name: b.txt\n\nFlint is a captain; so is the parrot."
+    fake = serve()
+    hydra = pool(fake, max_wait=0.0, cache=True)
+    text, _ = caller.ask(hydra, prompt.format(f"{pew}\n\n{flint}"))
+    fake.saturate(seconds=100)
+    asked = prompt.format(f"{flint}\n\n{pew}")
+    assert caller.ask(hydra, asked, stream=stream) == (text, "cached")
+    for other in (flint, f"{flint}\n\n{pew.replace('blind', 'kind')}"):
+        assert caller.ask(hydra, prompt.format(other), stream=stream)[1] == "wait"
+
+
+@STREAM
+def test_the_request_itself_is_preferred_to_one_like_it(caller, pool, serve, stream):
+    """First the exact request's answer, then a similar one's, however new that is."""
+    fake = serve()
+    hydra = pool(fake, max_wait=0.0, cache=True)
+    caller.ask(hydra, "Who is Pew?")
+    caller.ask(hydra, "who is pew?")
+    fake.saturate(seconds=100)
+    assert one(caller, hydra, "Who is Pew?", stream=stream).text == "You said: Who is Pew?"
+    assert one(caller, hydra, "Who  is Pew?", stream=stream).text == "You said: who is pew?"
+
+
+def test_a_cut_answer_is_no_answer_to_a_similar_request(caller, pool, serve):
+    """What `max_tokens` cut short is good for the request that set it, and for no other."""
+    fake = serve()
+    hydra = pool(fake, max_wait=0.0, cache=True)
+    asked = "Who is the blind man that came to the inn on a cold day?"
+    assert caller.chat(hydra, asked, max_tokens=2).finish_reason == "length"
+    fake.saturate(seconds=100)
+    assert caller.chat(hydra, asked, max_tokens=2).kind == "cached"
+    assert caller.chat(hydra, asked).kind == "wait"
+
+
+def test_an_old_answer_outlives_the_process_also_for_a_similar_request(
+    caller, pool, serve, tmp_path
+):
+    """Another Hydra on the same store finds it in the file."""
+    fake = serve()
+    store = f"sqlite:///{tmp_path}/state.db"
+    first = pool(fake, cache=True, store=store)
+    caller.ask(first, "Who is Pew?")
+    caller.close(first)
+    fake.saturate(seconds=100)
+    reply = caller.chat(pool(fake, max_wait=0.0, cache=True, store=store), "who is pew?")
+    assert (reply.kind, reply.text) == ("cached", "You said: Who is Pew?")
+
+
+def test_a_disk_that_hangs_does_not_hold_a_call(caller, pool, serve, tmp_path, monkeypatch):
+    """Looking for an old answer ends with the call's deadline, whatever the disk does."""
+    from hydra_core.store.cache_file import CacheFile
+
+    free = threading.Event()
+    monkeypatch.setattr(CacheFile, "read", lambda *_: free.wait(30) and None)
+    fake = serve()
+    fake.saturate(seconds=100)
+    hydra = pool(fake, cache=True, store=f"sqlite:///{tmp_path}/state.db", max_wait=0.0)
+    began = time.monotonic()
+    assert caller.chat(hydra, "hello", deadline=0.5).kind == "wait"
+    took = time.monotonic() - began
+    free.set()
+    assert took < 10  # a hang would have taken 30
 
 
 @STREAM
