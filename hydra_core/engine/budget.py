@@ -84,6 +84,11 @@ class Budget:
             self._used = 0.0
         return self._used
 
+    @property
+    def day_length(self) -> float:
+        """Seconds of the day that follows; few have 23 or 25 hours."""
+        return self._day_end(self.ends) - self.ends
+
     def earliest(self, need: float, now: float) -> float:
         """When `need` may be spent: now, or when the day turns; `NEVER` if no day has as much.
 

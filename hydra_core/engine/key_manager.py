@@ -24,6 +24,7 @@ from hydra_core.engine.waiting import WaitingRoom
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from hydra_core.engine.budget import Budget
     from hydra_core.engine.choice import Avoid, Choice
     from hydra_core.engine.health import Breaker, Rest
     from hydra_core.engine.queue import Ticket
@@ -226,6 +227,11 @@ class KeyManager:
             here = (deployment.provider, deployment.model.name, deployment.key)
             if here == (provider, model, key):
                 deployment.score.judged(quality)
+
+    @property
+    def budgets(self) -> Mapping[str, Budget]:
+        """Every budget by its name, which is the same in each process of one configuration."""
+        return self.allowances.budgets
 
     def reanchor(self, offset: float, now: float) -> None:
         """The wall clock was set or the machine slept: it is now `offset` ahead of `now`.

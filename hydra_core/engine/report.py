@@ -13,6 +13,8 @@ from hydra_core.engine.windows import NEVER, Bucket
 from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.quota import QuotaGroup
@@ -30,10 +32,10 @@ _NAMES = {
 
 
 def group_capacities(route: Route, now: float) -> tuple[GroupCapacity, ...]:
-    """What each quota group of a route can still take. Dead ones are left out."""
+    """What each quota group of a route can still take. Those that never can are left out."""
     groups: dict[QuotaGroup, list[Deployment]] = {}
     for deployment in route.deployments:
-        if deployment.hard_until != NEVER:
+        if _free_at(deployment, now) != NEVER:
             groups.setdefault(deployment.group, []).append(deployment)
     return tuple(_capacity(group, members, now) for group, members in groups.items())
 
@@ -46,7 +48,7 @@ def _capacity(group: QuotaGroup, members: list[Deployment], now: float) -> Group
         provider=one.provider,
         model=one.model.name,
         keys=tuple(d.key for d in members),
-        windows=tuple(_window(window, now) for window in group.windows),
+        windows=(*(_window(w, now) for w in group.windows), *_budgeted(members, now)),
         concurrency=group.concurrency,
         in_flight=group.in_flight,
         available_in=max(0.0, min(_free_at(d, now) for d in members) - now),
@@ -74,6 +76,29 @@ def _window(window: Window, now: float) -> WindowCapacity:
         shape=shape,  # type: ignore[arg-type]
         frees=tuple(window.frees(now, _FREES)),
     )
+
+
+def _budgeted(members: list[Deployment], now: float) -> Iterator[WindowCapacity]:
+    """What budgets leave to all of a group's keys, as limits in tokens.
+
+    Never less than can be had: a sum that other groups draw on too is stated whole to
+    each, and dollars become as many tokens as the cheaper price buys.
+    """
+    model = members[0].model
+    price = min(model.input_usd or 0.0, model.output_usd or 0.0) / 1e6
+    budgets = [() if d.allowance is None else d.allowance.budgets for d in members]
+    for budget in budgets[0]:
+        each = price if budget.kind == "usd" else 1.0
+        if each and all(budget in others for others in budgets):
+            used = budget.used(now) / each
+            yield WindowCapacity(
+                kind="tokens",
+                window=budget.day_length,
+                limit=budget.limit / each,
+                used=used,
+                shape="fixed",
+                frees=((budget.turns_at - now, used),),
+            )
 
 
 def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[dict[str, Any]]]:

@@ -36,7 +36,7 @@ def billed(fake, key=None):
 
 def spent(hydra, name=POOL):
     """What the pool has counted under a budget's name."""
-    return hydra._gate.ask(lambda manager, now: manager.allowances.budgets[name].used(now))
+    return hydra._gate.ask(lambda manager, now: manager.budgets[name].used(now))
 
 
 def test_no_flood_of_callers_overshoots_a_budget(caller, pool, serve):
@@ -118,6 +118,22 @@ def test_a_swarm_is_charged_and_says_its_cost(caller, pool, serve):
     assert fake.log
     assert result.usage.cost_usd == pytest.approx(billed(fake))
     assert spent(hydra) == pytest.approx(billed(fake))
+
+
+def test_a_swarm_reads_what_its_budget_pays_for(caller, pool, serve):
+    """The rest is told, with the moment from which it can be read; the plan said so before."""
+    fake = serve(keys=["key-canary-1"], answer=ExtractiveModel())
+    text = "\n\n".join(f"Paragraph {n}: the ship sailed on day {n}." * 30 for n in range(120))
+    row = priced(fake, budget={"tokens_per_day": 25_000})
+    hydra = pool(fake, providers=[row], time_scale=SCALE, max_wait=1.0)
+    plan = hydra.plan(text, "On which day did the ship sail?")
+    assert (plan.bound_by, plan.seconds_p50 > 30_000) == ("daily limit", True)
+    result = hydra.swarm("On which day did the ship sail?", text)
+    fake.wait_idle()
+    assert result.kind == "partial"
+    assert 0.0 < result.coverage < 1.0
+    assert 40_000 < result.eta <= 43_200
+    assert sum(c.prompt_tokens + c.completion_tokens for c in fake.log) <= 25_000
 
 
 def test_a_refusal_costs_nothing(caller, pool, serve):

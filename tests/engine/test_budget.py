@@ -10,6 +10,7 @@ from hydra_core.engine.allowance import Allowance
 from hydra_core.engine.budget import Budget
 from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.hours import Hours
+from hydra_core.engine.report import group_capacities, key_rows
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault, Reply, Usage
 
@@ -251,3 +252,34 @@ def test_a_budget_that_turns_at_night_still_waits_for_the_morning(make_pool):
     )
     size = pool.lease(9 * 3600.0, 10.0).size
     assert pool.manager.earliest(pool.route(), size, (), 9 * 3600.0) == DAY + 8 * 3600.0
+
+
+def test_planners_see_what_budgets_leave(make_pool):
+    """As a limit in tokens of the day, for groups all of whose keys draw on it."""
+    shared, own = budget(10.0, now=1.0), budget(7.0, "tokens", now=1.0)
+    rows = [
+        {"account": "a", "allowance": Allowance([own, shared])},
+        {"account": "a", "allowance": Allowance([shared])},
+        {"account": "b"},
+    ]
+    facts = {"m": {"input_usd": 0.5e6, "output_usd": 2e6}}
+    pool = make_pool(rows, facts=facts, strategy="priority")
+    pool.lease(1.0, 3.0)
+    bounded, free = group_capacities(pool.route(), 2.0)
+    (window,) = bounded.windows
+    assert (window.kind, window.window, window.limit, window.used) == ("tokens", DAY, 20.0, 12.0)
+    assert (window.shape, window.frees) == ("fixed", ((DAY - 2.0, 12.0),))
+    assert free.windows == ()
+
+
+def test_the_health_report_shows_the_scarcest_budget(make_pool):
+    """Of several budgets in dollars that which has least left; a closed key rests."""
+    allowance = Allowance([budget(10.0), budget(50.0, whose="the whole pool")])
+    pool = make_pool([{"allowance": allowance}], facts=DOLLAR)
+    pool.lease(1.0, 10.0)
+    ((row,),) = key_rows(pool.manager, 3600.0, 1.0).values()
+    assert row["limits"] == {
+        "usd_per_day": {"limit": 10.0, "used": 10.0, "resets_in": DAY - 3600.0}
+    }
+    assert (row["state"], row["available_in"]) == ("saturated", DAY - 3600.0)
+    assert row["why"].startswith("budget of key k1: 10.00 USD of 10.00 spent, again")
