@@ -12,9 +12,9 @@ from hydra_core.engine.durations import duration
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
-    from hydra_core.engine.budget import Booking, Budget
+    from hydra_core.engine.budget import Budget
     from hydra_core.engine.deployment import Deployment, ModelFacts, Size
     from hydra_core.engine.hours import Hours
 
@@ -35,7 +35,7 @@ class Allowance:
         """When such a request may be sent; `NEVER` when no day's budget would pay for it."""
         start = now
         if self.budgets:
-            usd, tokens = model.most_usd(size), model.tokens(size)
+            usd, tokens = model.needs(size)
             for budget in self.budgets:
                 begin = budget.earliest(usd if budget.kind == "usd" else tokens, now)
                 if begin > start:
@@ -51,12 +51,13 @@ class Allowance:
 
     def book(self, model: ModelFacts, size: Size, now: float) -> Spend:
         """Book what such a request may cost at most."""
-        return Spend(self, model.most_usd(size), model.tokens(size), now)
+        usd, tokens = model.needs(size)
+        return Spend(self, usd, tokens, now)
 
     def why(self, model: ModelFacts, size: Size, now: float) -> str | None:
         """What keeps such a request away for longest, in a reader's words; None: nothing."""
         found: tuple[float, str] | None = None
-        usd, tokens = model.most_usd(size), model.tokens(size)
+        usd, tokens = model.needs(size)
         for budget in self.budgets:
             need = usd if budget.kind == "usd" else tokens
             start = budget.earliest(need, now)
@@ -77,16 +78,13 @@ class Spend:
         self._allowance = allowance
         self._usd = usd
         self._tokens = tokens
-        self._bookings: Sequence[Booking] = self._booked(now)
-
-    def _booked(self, now: float) -> list[Booking]:
-        return [
-            budget.book(self._usd if budget.kind == "usd" else self._tokens, now)
-            for budget in self._allowance.budgets
+        self._bookings = [
+            (budget, budget.book(usd if budget.kind == "usd" else tokens, now))
+            for budget in allowance.budgets
         ]
 
-    def settle(self, *, tokens: float | None, usd: float | None, now: float) -> Iterator[Budget]:
-        """Correct the bookings; yields the budgets that have room for one turned away.
+    def settle(self, *, tokens: float | None, usd: float | None, now: float) -> list[Budget]:
+        """Correct the bookings; the budgets that have room now for one turned away.
 
         `tokens` None: the estimate stays. `usd` None: its share of the estimate.
         """
@@ -94,17 +92,20 @@ class Spend:
             tokens, usd = self._tokens, self._usd
         elif usd is None:
             usd = self._usd * tokens / self._tokens if self._tokens else 0.0
-        for budget, booking in zip(self._allowance.budgets, self._bookings, strict=True):
-            if budget.settle(booking, usd if budget.kind == "usd" else tokens, now):
-                yield budget
+        return [
+            budget
+            for budget, booking in self._bookings
+            if budget.settle(booking, usd if budget.kind == "usd" else tokens, now)
+        ]
 
     def renewed(self, now: float) -> bool:
-        """Book it anew in the day that runs now; False when it may not be used any more."""
+        """Book it in the day that runs now, if another has begun; False when it has no room."""
         fits = not self._allowance.closed(now)
-        for budget, booking in zip(self._allowance.budgets, self._bookings, strict=True):
-            budget.settle(booking, 0.0, now)
-            fits &= budget.earliest(booking[1], now) <= now
-        self._bookings = self._booked(now)
+        for place, (budget, booking) in enumerate(self._bookings):
+            if not budget.counts(booking, now):
+                amount = booking[1]
+                fits &= budget.earliest(amount, now) <= now
+                self._bookings[place] = budget, budget.book(amount, now)
         return fits
 
 

@@ -94,7 +94,8 @@ class Budget:
 
         What costs nothing is kept out by no budget.
         """
-        if self.used(now) + need <= self._most or need <= 0.0:
+        used = self._used if now < self.turns_at else self.used(now)
+        if used + need <= self._most or need <= 0.0:
             return now
         if need > self._most:
             return NEVER
@@ -103,20 +104,28 @@ class Budget:
 
     def book(self, amount: float, now: float) -> Booking:
         """Book `amount`; the result is what `settle` takes."""
-        self.used(now)
+        if now >= self.turns_at:
+            self.used(now)
         self._used += amount
         return self._day, amount
 
     def settle(self, booking: Booking, amount: float, now: float) -> bool:
         """Correct a booking to what was spent; True when one turned away may fit now."""
-        self.used(now)
+        if now >= self.turns_at:
+            self.used(now)
         day, booked = booking
         if day == self._day:
-            self._used = max(0.0, self._used + amount - booked)
+            left = self._used + amount - booked
+            self._used = max(0.0, left)
         if self._used + self._turned_away > self._most:
             return False
         self._turned_away = NEVER
         return True
+
+    def counts(self, booking: Booking, now: float) -> bool:
+        """True while the day runs in which it was booked."""
+        self.used(now)
+        return booking[0] == self._day
 
     def resume(self, used: float, now: float) -> None:
         """Believe what was spent in this day before, by an earlier process; never less than ours.

@@ -56,6 +56,8 @@ class ModelFacts:
     """
 
     __slots__ = (
+        "_asked",
+        "_needs",
         "breaker",
         "context_window",
         "deviation",
@@ -92,6 +94,8 @@ class ModelFacts:
         self.tokens_per_char = _TOKENS_PER_CHAR
         self.deviation = _DEVIATION
         self.usual_output = _USUAL_OUTPUT
+        self._asked: Size | None = None
+        self._needs = (0.0, 0.0)
 
     def prompt_tokens(self, size: Size) -> float:
         """The prompt's tokens, estimated with the learned ratio plus its deviation."""
@@ -109,6 +113,7 @@ class ModelFacts:
 
     def learn(self, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
         """A reply reported its usage: correct the ratio and the usual output."""
+        self._asked = None
         if size.chars > 200 and prompt_tokens > 0:
             seen = max(0.0, prompt_tokens - _PER_MESSAGE * size.messages) / size.chars
             off = seen - self.tokens_per_char
@@ -122,6 +127,16 @@ class ModelFacts:
         if self.input_usd is None or self.output_usd is None:
             return None
         return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / _MILLION
+
+    def needs(self, size: Size) -> tuple[float, float]:
+        """What a budget must have for such a request: US dollars and tokens.
+
+        Each candidate of a choice asks about the same request, so the last answer is kept.
+        """
+        if size is not self._asked:
+            self._needs = (self.most_usd(size), self.tokens(size))
+            self._asked = size
+        return self._needs
 
     def most_usd(self, size: Size) -> float:
         """What a request of this size will be charged in USD; infinite while no price is known."""

@@ -8,6 +8,7 @@ import pytest
 
 from hydra_core.engine.allowance import Allowance
 from hydra_core.engine.budget import Budget
+from hydra_core.engine.deployment import ModelFacts, Size
 from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.hours import Hours
 from hydra_core.engine.report import group_capacities, key_rows
@@ -35,6 +36,11 @@ def office(wall):
     if wall >= begin + 20 * 3600:
         begin += DAY
     return begin + 8 * 3600, begin + 20 * 3600
+
+
+def facts_and_size(tokens):
+    """A model of which a token costs a dollar, and a request of so many."""
+    return ModelFacts("acme", "m", **DOLLAR["m"]), Size(0, 1, None, known_tokens=tokens)
 
 
 def test_a_spent_budget_rests_its_key_until_the_day_turns(make_pool):
@@ -111,6 +117,16 @@ def test_a_grant_claimed_after_midnight_is_booked_in_the_new_day(make_pool):
     assert spent.used(DAY - 1.0) == 8.0
     assert pool.manager.claim(ticket, DAY + 1.0) is not None
     assert spent.used(DAY + 1.0) == 4.0
+
+
+def test_a_grant_that_is_claimed_forgets_nobody_who_was_turned_away():
+    """Whoever found no room is told when the call that took it leaves some."""
+    spent = budget(10.0)
+    spend = Allowance([spent]).book(*facts_and_size(4.0), 1.0)
+    assert spent.earliest(8.0, 1.0) == DAY
+    assert spend.renewed(2.0)
+    assert spend.settle(tokens=1.0, usd=1.0, now=3.0) == [spent]
+    assert spent.used(3.0) == 1.0
 
 
 def test_a_grant_claimed_after_closing_time_is_void(make_pool):
