@@ -52,24 +52,24 @@ class Ladder:
     def __init__(self, config: HydraConfig, exchange: Exchange) -> None:
         self._language = config.language
         self._exchange = exchange
-        self._cache: ResponseCache | None = None  # also what swarms are recalled from
+        self.cache: ResponseCache | None = None
         if config.cache:
             from hydra_core.store.response_cache import ResponseCache
 
-            self._cache = ResponseCache(config.cache_url(), redact=self._redact)
+            self.cache = ResponseCache(config.cache_url(), redact=self._redact)
 
     def _redact(self, text: str) -> str:
         return redacted(text, self._exchange.secrets)
 
     def remember(self, request: ChatRequest, reply: Reply) -> None:
         """Keep a full answer for bad times; never waits for a disk."""
-        if self._cache is None or reply.tool_calls or not reply.text:
+        if self.cache is None or reply.tool_calls or not reply.text:
             return
         kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
         kept["text"] = reply.text
         whole = not request.needs_structure and reply.finish_reason not in _CUT
         alike = partial(likeness, request) if whole else None
-        self._cache.put(
+        self.cache.put(
             _fingerprint(request), _question(request), kept, time.time(), alike=alike
         )
 
@@ -79,9 +79,9 @@ class Ladder:
         `left` is the seconds until the call's deadline; a slow disk is not waited for longer.
         """
         found = None
-        if self._cache is not None:
+        if self.cache is not None:
             within = min(max(left, _LEAST_READING), _MOST_READING)
-            found = self._cache.recall(
+            found = self.cache.recall(
                 _fingerprint(request), partial(likeness, request), within=within
             )
         if found is not None:
@@ -117,8 +117,8 @@ class Ladder:
 
     def close(self) -> None:
         """Flush what is still to be written."""
-        if self._cache is not None:
-            self._cache.close()
+        if self.cache is not None:
+            self.cache.close()
 
 
 def _fingerprint(request: ChatRequest) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hydra_core.experiment import Experiment, Variants
     from hydra_core.leases import HeldLease, Rotate
     from hydra_core.sdk.client import Library
+    from hydra_core.store.response_cache import ResponseCache
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
 
 logger = logging.getLogger(__name__)
@@ -272,7 +273,8 @@ class Hydra:
 
         `source` is a path, a text, a Document, a list of them, or a framework's
         documents. With a `deadline` (seconds) that is too short, the answer is
-        partial and says which share of the text was read.
+        partial and says which share of the text was read. When no part can be read, the
+        last whole answer to the same question on the same texts comes, as `cached`.
 
         Raises SourceError for what cannot be read, PoolExhausted when no key can
         ever serve.
@@ -290,6 +292,7 @@ class Hydra:
             on_progress=on_progress,
             resume=resume,
             language=self._config.language,
+            shelf=self._shelf,
         )
 
     async def aswarm(
@@ -317,6 +320,7 @@ class Hydra:
             on_progress=on_progress,
             resume=resume,
             language=self._config.language,
+            shelf=self._shelf,
         )
 
     def plan(
@@ -554,6 +558,11 @@ class Hydra:
             return Dispatch(request, route, patience, now=now, size=size)
 
         return self._gate.ask(begin)
+
+    @property
+    def _shelf(self) -> ResponseCache | None:
+        """Where answers of earlier swarms are looked for, if they may stand in for an error."""
+        return None if self._raises(None) else self._ladder.cache
 
     def _raises(self, on_exhausted: OnExhausted | None) -> bool:
         return (on_exhausted or self._config.on_exhausted) == "raise"

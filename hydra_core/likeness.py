@@ -60,7 +60,7 @@ def likeness(request: ChatRequest) -> str:
         if words is None:
             messages.append(message)
             continue
-        asked = _typed_alike(words) if place == len(split) - 1 else words
+        asked = typed_alike(words) if place == len(split) - 1 else words
         read = [passages(context) if free else [context] for context in contexts]
         messages.append([{**message, "content": asked}, read])
     material = {name: value for name, value in request.params.items() if name not in _SAMPLING}
@@ -71,13 +71,16 @@ def likeness(request: ChatRequest) -> str:
 def _text(message: Message) -> str | None:
     """A message's text in one Unicode form, with one kind of line end; None if it is no text."""
     content = message.get("content")
-    if not isinstance(content, str):
-        return None
-    return unicodedata.normalize("NFC", content).replace("\r\n", "\n").strip()
+    return _one_form(content) if isinstance(content, str) else None
 
 
-def _typed_alike(text: str) -> str:
-    """A plain question without what differs from one typist to the next."""
+def _one_form(text: str) -> str:
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").strip()
+
+
+def typed_alike(text: str) -> str:
+    """A plain question without what differs from one typist to the next; others as they are."""
+    text = _one_form(text)
     if len(text) > _LONGEST or not _plain(text):
         return text
     lines = [" ".join([_small(word) for word in line.split()]) for line in text.split("\n")]

@@ -23,7 +23,9 @@ _ANNOUNCED: Final = re.compile(
 _ORDERED: Final = re.compile(
     r"\b(?:first|second|third|last|next|previous|former|latter|above|order\w*|sequence|top|bottom|"
     r"numbers?|cit(?:e|es|ed|ing|ation\w*)|primer\w*|segund\w*|tercer\w*|[uú]ltim\w*|siguiente|"
-    r"anterior\w*|arriba|orden\w*|n[uú]mero\w*|cita\w*)\b|\d",
+    r"anterior\w*|arriba|orden\w*|n[uú]mero\w*|cita\w*)\b|[\[#]\d|"
+    r"\b(?:passage|document|source|excerpt|chunk|text|paragraph|pasaje|documento|fuente|texto|"
+    r"p[aá]rrafo)s? \d",
     re.IGNORECASE,
 )
 _ELEMENT: Final = re.compile(

@@ -114,7 +114,8 @@ class StreamFold:
         last = self._last
         if last is None:
             return {}
-        return {"kind": last.kind, "provider": last.provider, "model": last.model, "key": last.key}
+        names = ("kind", "provider", "model", "key", "eta", "age")
+        return {name: getattr(last, name) for name in names}
 
     def _raw(self, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
         return {

@@ -20,6 +20,7 @@ from hydra_core.swarm.loaders import load
 from hydra_core.swarm.map import read_error, read_reply
 from hydra_core.swarm.progress import tell
 from hydra_core.swarm.reading import Close, MapTask, Start, Wait
+from hydra_core.swarm.shelf import delivered
 from hydra_core.swarm.values import percent
 from hydra_core.swarm.writing import awrite_answer, write_answer
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hydra_core.swarm.loaders import Source
     from hydra_core.swarm.map import Outcome
     from hydra_core.swarm.progress import OnProgress
+    from hydra_core.swarm.shelf import Shelf
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
     from hydra_core.swarm.wording import Language
 
@@ -52,6 +54,7 @@ def run_swarm(
     on_progress: OnProgress | None = None,
     resume: str | SwarmResult | None = None,
     language: Language = "en",
+    shelf: Shelf | None = None,
 ) -> SwarmResult:
     """Answer a question from a whole source, read in parts by all keys at once.
 
@@ -60,6 +63,7 @@ def run_swarm(
     to an hour, and an outage is borne for the caller's `max_wait`; a log line tells of
     long waits.
     `resume` is an earlier result, or its token, of the same question and source.
+    `shelf` keeps whole answers; the last one is given, as `cached`, when nothing can be read.
 
     Raises:
         SourceError: the source cannot be read.
@@ -81,7 +85,7 @@ def run_swarm(
     synthesis = job.begin_synthesis(route.clock())
     tell(on_progress, job.account.drain())
     write_answer(route, job, synthesis)
-    result = job.result(route.clock())
+    result = delivered(job, shelf, route.clock())
     tell(on_progress, job.account.drain())
     return result
 
@@ -97,6 +101,7 @@ async def arun_swarm(
     on_progress: OnProgress | None = None,
     resume: str | SwarmResult | None = None,
     language: Language = "en",
+    shelf: Shelf | None = None,
 ) -> SwarmResult:
     """`run_swarm` for event loops; cancelling it cancels every call under way."""
     route = Route(caller, model, lane, _stopwatch())
@@ -115,7 +120,7 @@ async def arun_swarm(
     synthesis = job.begin_synthesis(route.clock())
     tell(on_progress, job.account.drain())
     await awrite_answer(route, job, synthesis)
-    result = job.result(route.clock())
+    result = await asyncio.to_thread(delivered, job, shelf, route.clock())
     tell(on_progress, job.account.drain())
     return result
 
