@@ -12,6 +12,7 @@ from hydra_core.catalog import ROLLING
 from hydra_core.dialects import get_dialect
 from hydra_core.drive.exchange import Exchange, Line
 from hydra_core.drive.redaction import tells_secret
+from hydra_core.engine.ceiling import SlowStart
 from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.health import Rest
@@ -19,6 +20,7 @@ from hydra_core.engine.key_manager import KeyManager, Settings
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights
+from hydra_core.engine.study import Study
 from hydra_core.engine.windows import Bucket, SlidingWindow
 from hydra_core.wire import DAY, MINUTE
 from hydra_core.zones import next_midnight
@@ -52,6 +54,7 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
     providers = config.resolve()
     for provider in providers:
         builder.add(provider)
+    builder.study()
     routes = RouteBook(
         builder.deployments, aliases=config.aliases, lanes=builder.lanes, ranks=builder.ranks
     )
@@ -176,6 +179,17 @@ class _Builder:
             else:
                 known.limit = min(known.limit, window.limit)
         return group
+
+    def study(self) -> None:
+        """Let those groups be studied whose limits are not all known."""
+        minute = MINUTE * self._scale
+        for group in self._groups.values():
+            known = [group.window(kind, minute) is not None for kind in ("requests", "tokens")]
+            if all(known):
+                continue
+            group.study = Study()
+            if not any(known):
+                group.slow_start = SlowStart(self._scale)
 
     def _windows(self, provider: ResolvedProvider, limits: LimitsConfig) -> Iterator[Window]:
         for kind, per_minute, per_day in (

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from hydra_core.engine.deployment import Deployment, Lease
     from hydra_core.engine.health import Rest
-    from hydra_core.engine.quota import QuotaGroup
     from hydra_core.wire import Verdict
 
 # A wait of zero still means "not at once", in seconds.
@@ -48,8 +47,6 @@ def blame(
         return
     if not spared:
         deployment.score.failed(now)
-    if verdict.concurrency_limit is not None or verdict.kind == "concurrency":
-        _cap_concurrency(deployment.group, verdict.concurrency_limit)
     rest = _blamed(deployment, rule.blame, whole_account=verdict.whole_account)
     _let_rest(rest, fault, verdict, lease.granted, now, scale, light=hurried)
     yield rest
@@ -96,10 +93,3 @@ def _let_rest(
         rest.cool(now + wait, fault)
     else:
         rest.doubt(now + wait, fault)
-
-
-def _cap_concurrency(group: QuotaGroup, stated: int | None) -> None:
-    # The refused call is still counted in flight; one fewer is what was bearable.
-    bearable = max(1, group.in_flight - 1)
-    wanted = bearable if stated is None else max(1, min(stated, bearable))
-    group.concurrency = min(wanted, group.concurrency or wanted)

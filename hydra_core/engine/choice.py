@@ -238,7 +238,7 @@ def _unhindered(deployment: Deployment, size: Size, now: float) -> bool:
         deployment.hard_until <= now
         and deployment.soft_until <= now
         and not deployment.breaker.probing
-        and not deployment.group.full
+        and not deployment.group.held(now)
         and (deployment.allowance is None or allowed_at(deployment, size, now) <= now)
     )
 

@@ -11,9 +11,9 @@ from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from hydra_core.engine.allowance import Allowance, Spend
-    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.quota import Booking, QuotaGroup
     from hydra_core.engine.score import ScoreWeights
-    from hydra_core.engine.windows import Charge
+    from hydra_core.engine.study import Entry
     from hydra_core.messages import Fault
 
 # Until a model has been seen: English prose has about 4 characters a token in every
@@ -277,12 +277,14 @@ class Lease:
     """The right to make one call, charged before it is sent and settled exactly once.
 
     `probes` are those whose one probe at a time this call is; `spend` is what it booked in
-    budgets, None where there are none.
+    budgets, None where there are none; `entry` is its line in the group's study, if one is
+    made.
     """
 
     __slots__ = (
         "charges",
         "deployment",
+        "entry",
         "granted",
         "group",
         "probes",
@@ -297,7 +299,7 @@ class Lease:
         deployment: Deployment,
         size: Size,
         tokens: float,
-        charges: tuple[Charge, ...],
+        charges: Booking,
         granted: float,
         *,
         probes: tuple[Breaker | Deployment, ...] = (),
@@ -311,6 +313,7 @@ class Lease:
         self.granted = granted
         self.probes = probes
         self.spend = spend
+        self.entry: Entry | None = None
         self.settled = False
 
     def __repr__(self) -> str:

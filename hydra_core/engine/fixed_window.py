@@ -31,6 +31,7 @@ class FixedWindow:
         "length",
         "limit",
         "resets_at",
+        "tentative",
     )
 
     def __init__(
@@ -46,6 +47,7 @@ class FixedWindow:
         self.limit = limit
         self.length = length
         self.configured = configured
+        self.tentative = False
         self.resets_at = resets_at
         self._guard = guard_of(length)
         self._used = 0.0

@@ -16,9 +16,10 @@ from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease, Size
-from hydra_core.engine.learning import observe
+from hydra_core.engine.learning import Lesson, observe, refused, served
 from hydra_core.engine.merging import Ledger
 from hydra_core.engine.outage import Outages
+from hydra_core.engine.study import ANSWERED, TOKENS
 from hydra_core.engine.waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class KeyManager:
             deployment, size, choice.tokens, charges, now, probes=tuple(probes), spend=spend
         )
         self._open.add(lease)
+        study = deployment.group.study
+        if study is not None:
+            lease.entry = study.enter(choice.tokens, now)
+            if deployment.group.slow_start is not None:
+                deployment.group.slow_start.sent(now)
         return lease
 
     def earliest(self, route: Route, size: Size, avoid: Avoid, now: float) -> float:
@@ -165,6 +171,8 @@ class KeyManager:
         self._open.discard(lease)
         used = lease.tokens if tokens is None else tokens
         lease.group.settle(lease.charges, requests=requests, tokens=used, now=now)
+        if lease.entry is not None:
+            lease.entry[TOKENS], lease.entry[ANSWERED] = used, now
         deployment = lease.deployment
         deployment.in_flight -= 1
         if readings:
@@ -194,6 +202,8 @@ class KeyManager:
         """The call went well after `latency` seconds: our doubts about it are over."""
         deployment = lease.deployment
         deployment.score.passed(latency)
+        if lease.entry is not None:
+            served(lease.group, lease.granted + latency)
         for rest in deployment.rests:
             if rest.strikes:
                 rest.recover()
@@ -214,10 +224,14 @@ class KeyManager:
         """
         for rest in self.outages.failed(lease, verdict, now, hurried=hurried):
             self._refresh(rest)
+        refused(lease, verdict, self._learned_at(lease.deployment, now))
+
+    def _learned_at(self, deployment: Deployment, now: float) -> Lesson:
+        shape = (self._settings.windows or {}).get(deployment.provider, "sliding")
+        return Lesson(shape, self._settings.scale, now)
 
     def _learn(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:
-        shape = (self._settings.windows or {}).get(deployment.provider, "sliding")
-        observe(deployment.group, readings, shape=shape, scale=self._settings.scale, now=now)
+        observe(deployment.group, readings, self._learned_at(deployment, now))
 
     def judged(
         self, provider: str | None, model: str | None, key: str | None, quality: float

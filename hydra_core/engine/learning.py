@@ -1,51 +1,187 @@
-"""Limits that nobody configured: learned from what replies say of them.
+"""Limits that nobody configured: learned from what replies say of them, and from refusals.
 
 The provider's word on its limits beats our estimate. A configured limit is a
 ceiling that a larger stated one does not lift, because its owner may share it.
+A refusal that names no limit still shows one: see `engine.inference`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.inference import Refused, bucket_limits, odds, sliding_limits
+from hydra_core.engine.study import SENT, Guess
 from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.messages import Fault
+from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hydra_core.engine.deployment import Lease
+    from hydra_core.engine.inference import Estimate
     from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.study import Study
     from hydra_core.engine.windows import Window
-    from hydra_core.wire import LimitReading
+    from hydra_core.wire import LimitKind, LimitReading, Verdict
+
+_CLEAR: Final = 3.0  # odds from which only the likelier of two limits is supposed
+_USUAL: Final = {Fault.RATE_LIMIT_MINUTE: MINUTE, Fault.RATE_LIMIT_DAY: DAY}
 
 
-def observe(
-    group: QuotaGroup, readings: Sequence[LimitReading], *, shape: str, scale: float, now: float
-) -> None:
-    """Correct a group's limits and counts by one reply's readings.
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How to understand a provider: its `shape` of window, and by how much time is shortened."""
 
-    `shape` is the provider's kind of window; `scale` shortens the stated lengths.
-    """
+    shape: str
+    scale: float
+    now: float
+
+
+def observe(group: QuotaGroup, readings: Sequence[LimitReading], lesson: Lesson) -> None:
+    """Correct a group's limits and counts by one reply's readings."""
     for reading in readings:
-        length = reading.window * scale
-        window = group.window(reading.kind, length)
-        if window is None:
-            if not reading.limit:
-                continue
-            window = _learned(reading, shape, length, now)
-            group.windows.append(window)
-        if reading.limit and (reading.limit < window.limit or not window.configured):
-            window.limit = reading.limit
-        if reading.remaining is not None:
+        window = _stated(group, reading.kind, reading.window, reading.limit, reading.reset, lesson)
+        if window is not None and reading.remaining is not None:
             # Of a larger limit than ours, only what falls short of ours concerns us.
-            window.observe(window.limit - reading.remaining, reading.reset, now)
+            window.observe(window.limit - reading.remaining, reading.reset, lesson.now)
+    if group.slow_start is not None:
+        _end_slow_start(group, lesson)
 
 
-def _learned(reading: LimitReading, shape: str, length: float, now: float) -> Window:
-    limit = reading.limit or 0.0
-    if shape == "bucket":
-        return Bucket(reading.kind, limit, length, configured=False)
-    if shape == "fixed" and reading.reset is not None:
-        resets_at = now + reading.reset
-        return FixedWindow(reading.kind, limit, length, resets_at=resets_at, configured=False)
-    return SlidingWindow(reading.kind, limit, length, configured=False)
+def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
+    """Learn from a refusal; the lease is not settled yet."""
+    group = lease.group
+    if verdict.kind == "concurrency" or verdict.concurrency_limit is not None:
+        _hold_back(group, verdict.concurrency_limit, lesson)
+    elif verdict.kind is not None and verdict.limit:
+        length = verdict.window or _USUAL.get(verdict.fault or Fault.UNKNOWN)
+        if length is None:
+            return
+        wait = verdict.retry_after
+        window = _stated(group, verdict.kind, length, verdict.limit, wait, lesson)
+        if window is not None and verdict.used is not None:
+            window.observe(verdict.used, wait, lesson.now)
+    elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
+        _guess(group, group.study, lease, verdict, lesson)
+
+
+def served(group: QuotaGroup, now: float) -> None:
+    """A call went well: what we allow ourselves may grow."""
+    ceiling = group.ceiling
+    if ceiling is not None and ceiling.served(group.in_flight, now):
+        group.refresh()
+    if group.study is not None and group.study.guesses:
+        group.study.doubt(now)
+
+
+def _stated(
+    group: QuotaGroup,
+    kind: LimitKind,
+    length: float,
+    limit: float | None,
+    reset: float | None,
+    lesson: Lesson,
+) -> Window | None:
+    """The window that the provider speaks of, its limit corrected; None when it is unknown."""
+    window = group.window(kind, length * lesson.scale)
+    if window is None:
+        if not limit:
+            return None
+        return _opened(group, kind, length, limit, reset, lesson)
+    if limit and (limit < window.limit or not window.configured):
+        window.limit = limit
+        if window.tentative and group.study is not None:
+            group.study.forget(window)
+    return window
+
+
+def _opened(
+    group: QuotaGroup,
+    kind: LimitKind,
+    length: float,
+    limit: float,
+    reset: float | None,
+    lesson: Lesson,
+) -> Window:
+    """A new window in the group, with what was sent before."""
+    length *= lesson.scale
+    window: Window
+    if lesson.shape == "bucket":
+        window = Bucket(kind, limit, length, configured=False)
+    elif lesson.shape == "fixed" and reset is not None:
+        opens = lesson.now + reset
+        window = FixedWindow(kind, limit, length, resets_at=opens, configured=False)
+    else:
+        window = SlidingWindow(kind, limit, length, configured=False)
+    if group.study is not None:
+        group.study.replay(window, lesson.now)
+    group.windows.append(window)
+    return window
+
+
+def _end_slow_start(group: QuotaGroup, lesson: Lesson) -> None:
+    """The provider has stated both of its minute's limits: nothing is left to be careful of."""
+    minute = MINUTE * lesson.scale
+    found = (group.window("requests", minute), group.window("tokens", minute))
+    if all(window is not None and not window.tentative for window in found):
+        group.slow_start = None
+
+
+def _hold_back(group: QuotaGroup, stated: int | None, lesson: Lesson) -> None:
+    # The refused call is still counted in flight; one fewer is what was bearable.
+    bearable = max(1, group.in_flight - 1)
+    if stated is not None:
+        bearable = max(1, min(stated, bearable))
+    if group.ceiling is None:
+        group.ceiling = Ceiling(bearable, lesson.now, lesson.scale)
+    else:
+        group.ceiling.refused(bearable, lesson.now)
+        group.refresh()
+
+
+def _guess(
+    group: QuotaGroup, study: Study, lease: Lease, verdict: Verdict, lesson: Lesson
+) -> None:
+    if lease.granted <= study.supposed_at:
+        return  # calls that were under way together are refused together, and show one thing
+    calls = [e for e in study.calls() if e[SENT] <= lease.granted and e is not lease.entry]
+    if not calls:
+        return  # others use this account: our calls show nothing of its limits
+    now = lesson.now
+    told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
+    limits = bucket_limits if lesson.shape == "bucket" else sliding_limits
+    found = {
+        estimate.kind: estimate
+        for estimate in limits(calls, told)
+        if verdict.kind in (None, estimate.kind) and not _innocent(group, estimate, lesson)
+    }
+    if len(found) > 1:
+        ratio = odds(found["requests"], found["tokens"])
+        if ratio > _CLEAR:
+            del found["tokens"]
+        elif ratio < 1.0 / _CLEAR:
+            del found["requests"]
+    for estimate in found.values():
+        _suppose(group, study, estimate, lesson)
+
+
+def _innocent(group: QuotaGroup, estimate: Estimate, lesson: Lesson) -> bool:
+    """A limit that is known, and by our books not reached, was not the one that refused."""
+    window = group.window(estimate.kind, estimate.length)
+    return window is not None and window.room(lesson.now) >= 0.0
+
+
+def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> None:
+    window = group.window(estimate.kind, estimate.length)
+    if window is not None and not window.tentative:
+        return  # known for certain: others use this account
+    if window is None:
+        length = estimate.length / lesson.scale
+        window = _opened(group, estimate.kind, length, estimate.limit, None, lesson)
+        window.tentative = True
+    window.limit = estimate.limit
+    study.suppose(Guess(window, estimate.low, estimate.high, lesson.now))

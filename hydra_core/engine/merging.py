@@ -75,19 +75,15 @@ def _rename(deployment: Deployment, name: str) -> None:
 def _join(kept: QuotaGroup, gone: QuotaGroup, ledger: Ledger, now: float) -> None:
     """Charge and settle in `kept` what was, or would have been, charged in `gone`."""
     leases = [lease for lease in ledger.leases if lease.group in (kept, gone)]
-    booked: list[dict[Window, Charge]] = [
-        dict(zip(lease.group.windows, lease.charges, strict=False)) for lease in leases
-    ]
+    booked: list[dict[Window, Charge]] = [dict(lease.charges) for lease in leases]
     for window in gone.windows:
         _take_in(kept, window, booked, now)
     for lease, found in zip(leases, booked, strict=True):
         lease.group = kept
         lease.charges = tuple(
-            found.get(window) or _book(lease, window, now) for window in kept.windows
+            (window, found.get(window) or _book(lease, window, now)) for window in kept.windows
         )
-    kept.in_flight += gone.in_flight
-    known = [g.concurrency for g in (kept, gone) if g.concurrency is not None]
-    kept.concurrency = min(known, default=None)
+    kept.join(gone)
     ledger.sharers[kept] += ledger.sharers.pop(gone)
 
 

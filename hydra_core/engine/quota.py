@@ -12,25 +12,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hydra_core.engine.windows import NEVER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hydra_core.engine.ceiling import Ceiling, SlowStart
+    from hydra_core.engine.study import Study
     from hydra_core.engine.windows import Charge, Window
     from hydra_core.wire import LimitKind
 
 
-class QuotaGroup:
-    """The limits that the keys of one account share for one model, and who is in flight."""
+Booking = tuple[tuple["Window", "Charge"], ...]
+"""What one call has booked, and where: a group may gain and lose windows meanwhile."""
 
-    __slots__ = ("concurrency", "in_flight", "name", "windows")
+
+class QuotaGroup:
+    """The limits that the keys of one account share for one model, and who is in flight.
+
+    `study` is there while not all limits are known; see `engine.study`.
+    """
+
+    __slots__ = (
+        "_ceiling",
+        "_concurrency",
+        "_most",
+        "in_flight",
+        "name",
+        "slow_start",
+        "study",
+        "windows",
+    )
 
     def __init__(
         self, name: str, windows: Iterable[Window] = (), *, concurrency: int | None = None
     ) -> None:
         self.name = name
         self.windows: list[Window] = list(windows)
-        self.concurrency = concurrency
         self.in_flight = 0
+        self.study: Study | None = None
+        self.slow_start: SlowStart | None = None
+        self._concurrency = concurrency
+        self._ceiling: Ceiling | None = None
+        self.refresh()
 
     def __repr__(self) -> str:
         return f"<QuotaGroup {self.name}: {len(self.windows)} limits, {self.in_flight} in flight>"
@@ -52,16 +76,67 @@ class QuotaGroup:
         `NEVER` when it is larger than a limit. Concurrency is not a time: see `full`.
         """
         start = now
+        if self.slow_start is not None:
+            start = self.slow_start.opens(self.in_flight, now)
         for window in self.windows:
-            begin = window.earliest(tokens if window.kind == "tokens" else 1.0, now)
+            need = tokens if window.kind == "tokens" else 1.0
+            if need > window.limit and window.tentative:
+                need = window.limit  # a guess makes nothing impossible
+            begin = window.earliest(need, now)
             if begin > start:
                 start = begin
         return start
 
     @property
+    def concurrency(self) -> int | None:
+        """The calls that the account allows at once, None where no limit is known."""
+        return None if self._most == NEVER else int(self._most)
+
+    @concurrency.setter
+    def concurrency(self, stated: int | None) -> None:
+        self._concurrency = stated
+        self.refresh()
+
+    @property
+    def ceiling(self) -> Ceiling | None:
+        """The calls at once that a refusal showed to be bearable."""
+        return self._ceiling
+
+    @ceiling.setter
+    def ceiling(self, ceiling: Ceiling | None) -> None:
+        self._ceiling = ceiling
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over what the ceiling allows now."""
+        stated = NEVER if self._concurrency is None else self._concurrency
+        own = NEVER if self._ceiling is None else self._ceiling.allowed
+        self._most = min(stated, own)
+
+    def join(self, other: QuotaGroup) -> None:
+        """The other's calls are ours from now on, and so is what was found out about it."""
+        self.in_flight += other.in_flight
+        known = [c for c in (self._concurrency, other._concurrency) if c is not None]
+        self._concurrency = min(known, default=None)
+        ceilings = [c for c in (self._ceiling, other._ceiling) if c is not None]
+        self._ceiling = min(ceilings, key=lambda ceiling: ceiling.allowed, default=None)
+        if self.study is not None and other.study is not None:
+            self.study.join(other.study)
+        else:
+            self.study = None  # one of them knows all its limits, and so all of ours
+            self.slow_start = None
+        self.refresh()
+
+    @property
     def full(self) -> bool:
         """True while as many calls are in flight as the account allows."""
-        return self.concurrency is not None and self.in_flight >= self.concurrency
+        return self.in_flight >= self._most
+
+    def held(self, now: float) -> bool:
+        """True while neither the account nor our own caution lets another call go."""
+        if self.in_flight >= self._most:
+            return True
+        return self.slow_start is not None and self.slow_start.opens(self.in_flight, now) > now
 
     def pressure(self, tokens: float, now: float) -> float:
         """The share of the scarcest limit in use after one more request; above 1: no room now.
@@ -71,30 +146,30 @@ class QuotaGroup:
         worst = 0.0
         for window in self.windows:
             need = tokens if window.kind == "tokens" else 1.0
+            if need > window.limit and window.tentative:
+                need = window.limit
             share = 1.0 - (window.room(now) - need) / window.limit
             if share > worst:
                 worst = share
-        if self.concurrency:
+        if self.in_flight:
             # A free slot is no scarcity until the last one is taken.
-            worst = max(worst, self.in_flight / self.concurrency)
+            worst = max(worst, self.in_flight / self._most)
         return worst
 
-    def charge(self, tokens: float, now: float) -> tuple[Charge, ...]:
+    def charge(self, tokens: float, now: float) -> Booking:
         """Book one request of `tokens` in every window."""
         self.in_flight += 1
         return tuple(
-            window.charge(tokens if window.kind == "tokens" else 1.0, now)
-            for window in self.windows
+            [
+                (window, window.charge(tokens if window.kind == "tokens" else 1.0, now))
+                for window in self.windows
+            ]
         )
 
-    def settle(
-        self, charges: tuple[Charge, ...], *, requests: float, tokens: float, now: float
-    ) -> None:
+    def settle(self, booking: Booking, *, requests: float, tokens: float, now: float) -> None:
         """Correct what `charge` booked: `requests` is 1, or 0 for a full refund."""
         self.in_flight -= 1
-        # A window learned since then is longer than the bookings; it starts from the
-        # provider's own count, so nothing is missing from it.
-        for window, charge in zip(self.windows, charges, strict=False):
+        for window, charge in booking:
             window.settle(charge, tokens if window.kind == "tokens" else requests, now)
 
     def window(self, kind: LimitKind, length: float) -> Window | None:

@@ -16,6 +16,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.queue import Ticket
+from hydra_core.engine.study import SENT
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -140,6 +141,8 @@ class WaitingRoom:
             usable &= lease.spend.renewed(now)
         lease.charges = group.charge(lease.tokens, now)
         lease.granted = now
+        if lease.entry is not None:
+            lease.entry[SENT] = now
         return usable
 
     def serve(self, now: float) -> None:

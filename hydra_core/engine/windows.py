@@ -46,12 +46,16 @@ def guard_of(length: float) -> float:
 
 
 class Window(Protocol):
-    """One limit of a group: at most `limit` units of `kind` per `length` seconds."""
+    """One limit of a group: at most `limit` units of `kind` per `length` seconds.
+
+    `tentative`: it is a guess, so a request that is larger than it may be tried alone.
+    """
 
     kind: LimitKind
     length: float
     limit: float
     configured: bool
+    tentative: bool
 
     def used(self, now: float) -> float:
         """Units that count at `now`."""
@@ -90,7 +94,16 @@ class SlidingWindow:
     under the limit is under it in every window.
     """
 
-    __slots__ = ("_charges", "_guard", "_used", "configured", "kind", "length", "limit")
+    __slots__ = (
+        "_charges",
+        "_guard",
+        "_used",
+        "configured",
+        "kind",
+        "length",
+        "limit",
+        "tentative",
+    )
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -99,6 +112,7 @@ class SlidingWindow:
         self.limit = limit
         self.length = length
         self.configured = configured
+        self.tentative = False
         self._guard = min(LATEST, length * _LATEST_SHARE)
         self._charges: deque[Charge] = deque()
         self._used = 0.0
@@ -213,6 +227,7 @@ class Bucket:
         "kind",
         "length",
         "limit",
+        "tentative",
     )
 
     def __init__(
@@ -222,6 +237,7 @@ class Bucket:
         self.limit = limit
         self.length = length
         self.configured = configured
+        self.tentative = False
         self._guard = guard_of(length)
         self._level = limit
         self._since = 0.0  # when `_level` was true; it may lie a guard ahead

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine.fixed_window import FixedWindow
-from hydra_core.engine.learning import observe
+from hydra_core.engine.learning import Lesson, observe
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.windows import Bucket, SlidingWindow
 from hydra_core.wire import LimitReading
@@ -24,7 +24,7 @@ def test_a_stated_limit_is_learned_in_the_providers_shape(shape, reset, kind):
     """The first reply that names a limit makes its window, with what is gone already."""
     group = QuotaGroup("acme")
     reading = LimitReading("requests", 60.0, limit=30.0, remaining=12.0, reset=reset)
-    observe(group, [reading], shape=shape, scale=1.0, now=100.0)
+    observe(group, [reading], Lesson(shape, 1.0, 100.0))
     (window,) = group.windows
     assert isinstance(window, kind)
     assert (window.limit, window.length, window.configured) == (30.0, 60.0, False)
@@ -34,9 +34,7 @@ def test_a_stated_limit_is_learned_in_the_providers_shape(shape, reset, kind):
 def test_a_reading_without_a_limit_teaches_no_window():
     """What remains of an unknown limit says nothing."""
     group = QuotaGroup("acme")
-    observe(
-        group, [LimitReading("tokens", 60.0, remaining=5.0)], shape="sliding", scale=1.0, now=1.0
-    )
+    observe(group, [LimitReading("tokens", 60.0, remaining=5.0)], Lesson("sliding", 1.0, 1.0))
     assert group.windows == []
 
 
@@ -49,8 +47,7 @@ def test_a_configured_limit_is_a_ceiling(configured, stated, limit):
     window = SlidingWindow("requests", 10.0, 60.0, configured=configured)
     group = QuotaGroup("acme", [window])
     observe(
-        group, [LimitReading("requests", 60.0, limit=stated)], shape="sliding", scale=1.0, now=1.0
-    )
+        group, [LimitReading("requests", 60.0, limit=stated)], Lesson("sliding", 1.0, 1.0))
     assert window.limit == limit
     assert len(group.windows) == 1
 
@@ -68,7 +65,7 @@ def test_a_share_of_a_larger_limit_is_left_alone_until_it_falls_short(
     group = QuotaGroup("acme", [window])
     window.charge(1.0, 1.0)
     reading = LimitReading("requests", 60.0, limit=limit, remaining=remaining)
-    observe(group, [reading], shape="sliding", scale=1.0, now=1.0)
+    observe(group, [reading], Lesson("sliding", 1.0, 1.0))
     assert window.room(1.0) == pytest.approx(room)
 
 
@@ -77,7 +74,7 @@ def test_stated_windows_are_scaled_like_configured_ones():
     window = SlidingWindow("requests", 10.0, 3.0)
     group = QuotaGroup("acme", [window])
     reading = LimitReading("requests", 60.0, limit=10.0, remaining=0.0)
-    observe(group, [reading], shape="sliding", scale=0.05, now=1.0)
+    observe(group, [reading], Lesson("sliding", 0.05, 1.0))
     assert group.windows == [window]
     assert window.room(1.0) == 0.0
 

@@ -1,0 +1,75 @@
+"""How many calls may be in flight at once where nobody told us.
+
+Two reasons to hold back:
+
+- slow start: while a group's limits are unknown, every call that is in flight when the
+  first limit is met earns one more refusal. So a few are let go at once, and further
+  ones at intervals; both grow with the calls that were let through. Refusals come quickly
+  even where answers are slow, so the intervals lose little on a slow provider without
+  limits, and the few in flight lose little on a quick one.
+- a refusal that blames concurrency: one fewer than were in flight, then one more each
+  time that the ceiling was in use and held for a while; the while doubles with each
+  further refusal (additive increase, as TCP's congestion avoidance; Jacobson 1988).
+
+All times are monotonic seconds; `scale` shortens them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_GAP: Final = 0.6  # between two calls, at first
+_GROWS: Final = 16.0  # so many calls earn one more at once, and the first time half the gap
+_RISES: Final = 10.0  # until one more is tried
+_RISES_LAST: Final = 1280.0
+_NEVER: Final = float("inf")
+
+
+class SlowStart:
+    """The pace at which a group of unknown limits is tried."""
+
+    __slots__ = ("_gap", "_sent", "_sent_at", "allowed")
+
+    def __init__(self, scale: float) -> None:
+        self.allowed = 1
+        self._gap = _GAP * scale
+        self._sent = 0
+        self._sent_at = -_NEVER
+
+    def sent(self, now: float) -> None:
+        """A call goes out."""
+        self._sent += 1
+        self._sent_at = now
+        self.allowed = max(1, int(self._sent / _GROWS))
+
+    def opens(self, in_flight: int, now: float) -> float:
+        """When the next call may be sent while so many are in flight."""
+        if in_flight < self.allowed:
+            return now
+        return max(now, self._sent_at + self._gap / (1.0 + self._sent / _GROWS))
+
+
+class Ceiling:
+    """The calls at once that a refusal showed to be bearable."""
+
+    __slots__ = ("_grown", "_pause", "_scale", "allowed")
+
+    def __init__(self, allowed: int, now: float, scale: float) -> None:
+        self.allowed = allowed
+        self._scale = scale
+        self._grown = now
+        self._pause = _RISES * scale
+
+    def served(self, in_flight: int, now: float) -> bool:
+        """A call went well while so many were in flight; True when one more is allowed now."""
+        if in_flight < self.allowed or now - self._grown < self._pause:
+            return False
+        self._grown = now
+        self.allowed += 1
+        return True
+
+    def refused(self, bearable: int, now: float) -> None:
+        """More than `bearable` at once were too many."""
+        self._pause = min(2.0 * self._pause, _RISES_LAST * self._scale)
+        self.allowed = min(self.allowed, bearable)
+        self._grown = now
