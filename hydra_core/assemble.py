@@ -189,7 +189,7 @@ class _Builder:
                 continue
             group.study = Study()
             if not any(known):
-                group.slow_start = SlowStart(self._scale)
+                group.slow_start = SlowStart()
 
     def _windows(self, provider: ResolvedProvider, limits: LimitsConfig) -> Iterator[Window]:
         for kind, per_minute, per_day in (

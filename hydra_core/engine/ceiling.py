@@ -11,14 +11,16 @@ Two reasons to hold back:
   time that the ceiling was in use and held for a while; the while doubles with each
   further refusal (additive increase, as TCP's congestion avoidance; Jacobson 1988).
 
-All times are monotonic seconds; `scale` shortens them.
+All times are monotonic seconds.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-_GAP: Final = 0.6  # between two calls, at first
+# Between two calls, at first. A refusal travels at the speed of the network, whatever the
+# time scale: within this the last call's will be known.
+_GAP: Final = 0.1
 _GROWS: Final = 16.0  # so many calls earn one more at once, and the first time half the gap
 _RISES: Final = 10.0  # until one more is tried
 _RISES_LAST: Final = 1280.0
@@ -30,9 +32,10 @@ class SlowStart:
 
     __slots__ = ("_gap", "_sent", "_sent_at", "allowed")
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, gap: float = _GAP) -> None:
+        """`gap`: seconds between two calls, at first."""
         self.allowed = 1
-        self._gap = _GAP * scale
+        self._gap = gap
         self._sent = 0
         self._sent_at = -_NEVER
 
