@@ -12,6 +12,7 @@ from hydra_core.catalog import ROLLING
 from hydra_core.dialects import get_dialect
 from hydra_core.drive.exchange import Exchange, Line
 from hydra_core.drive.redaction import tells_secret
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import SlowStart
 from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
 from hydra_core.engine.fixed_window import FixedWindow
@@ -21,7 +22,7 @@ from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights
 from hydra_core.engine.study import Study
-from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.engine.windows import SlidingWindow
 from hydra_core.wire import DAY, MINUTE
 from hydra_core.zones import next_midnight
 

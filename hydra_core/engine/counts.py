@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.fixed_window import FixedWindow
-from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.engine.windows import SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -277,8 +277,7 @@ class Lease:
     """The right to make one call, charged before it is sent and settled exactly once.
 
     `probes` are those whose one probe at a time this call is; `spend` is what it booked in
-    budgets, None where there are none; `entry` is its line in the group's study, if one is
-    made.
+    budgets, `entry` its line in the group's study; None where there is none.
     """
 
     __slots__ = (

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.inference import Refused, bucket_limits, odds, sliding_limits
 from hydra_core.engine.study import SENT, Guess
-from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE
 

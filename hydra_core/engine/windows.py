@@ -1,4 +1,4 @@
-"""Sliding windows and buckets: how a provider counts one limit.
+"""Windows: how a provider counts one limit; the sliding one, and what all have in common.
 
 Law 1: `earliest` never promises a start at which the provider would still count
        enough to refuse: a charge is dated late (see `GUARD`), never early.
@@ -10,7 +10,6 @@ All times are monotonic seconds.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -203,121 +202,3 @@ class SlidingWindow:
             (max(0.0, charge[DATE] + self.length - now), charge[AMOUNT])
             for charge, _ in zip(self._charges, range(most), strict=False)
         ]
-
-
-class Bucket:
-    """`limit` units that refill continuously at `limit / length` a second.
-
-    Groq and OpenAI state their waits as exactly this arithmetic:
-    wait = (used + requested - limit) / (limit / length).
-
-    A booking's date is its number. What was not used comes back only as far as the bucket
-    had room for it ever since: the provider's bucket spilt the rest. `_peaks` are the
-    levels just before a charge, without those that a later and higher one outweighs.
-    """
-
-    __slots__ = (
-        "_charged",
-        "_guard",
-        "_level",
-        "_others",
-        "_peaks",
-        "_since",
-        "configured",
-        "kind",
-        "length",
-        "limit",
-        "tentative",
-    )
-
-    def __init__(
-        self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
-    ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self.tentative = False
-        self._guard = guard_of(length)
-        self._level = limit
-        self._since = 0.0  # when `_level` was true; it may lie a guard ahead
-        self._charged = 0.0  # the number of the last charge
-        self._others = 0.0  # what of the missing units others took, at the last reading
-        self._peaks: list[tuple[float, float]] = []
-
-    def room(self, now: float) -> float:
-        """What the bucket holds at `now`."""
-        if now > self._since:
-            rate = self.limit / self.length
-            self._level = min(self.limit, self._level + (now - self._since) * rate)
-            self._since = now
-        return self._level
-
-    def used(self, now: float) -> float:
-        """Units missing from a full bucket."""
-        return self.limit - self.room(now)
-
-    def earliest(self, need: float, now: float) -> float:
-        """The first moment from `now` on at which the bucket holds `need`."""
-        lacking = need - self.room(now)
-        if lacking <= 0.0:
-            return now
-        if need > self.limit:
-            return NEVER
-        return max(now, self._since) + lacking * self.length / self.limit
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Take `amount` out."""
-        level = self.room(now)
-        rate = self.limit / self.length
-        arrival = now + self._guard
-        spilt = level + (arrival - self._since) * rate - self.limit
-        if spilt > 0.0:
-            # A bucket that is full before the request arrives there gains nothing more:
-            # what ours would gain meanwhile, the provider's never had.
-            self._since += spilt / rate
-        self._level -= amount
-        self._charged += 1.0
-        while self._peaks and self._peaks[-1][1] <= level:
-            self._peaks.pop()
-        self._peaks.append((self._charged, level))
-        return [self._charged, amount, 1.0]
-
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Put back what was not used and not spilt, or take what was used on top."""
-        more = charge[AMOUNT] - amount
-        charge[AMOUNT] = amount
-        if more > 0.0:
-            since = bisect_right(self._peaks, (charge[DATE], NEVER))
-            later = self._peaks[since:]
-            more = min(more, self.limit - max((level for _, level in later), default=0.0))
-            self._peaks[since:] = [(number, level + more) for number, level in later]
-        self._level = min(self.limit, self.room(now) + more)
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
-        # reset of a bucket is when it is full, which its refill rate already says
-        """The provider counts more than we do: believe it."""
-        unseen = self.room(now) - (self.limit - used)
-        if unseen > 0.0:
-            self._others = min(self._others, self.limit - self._level) + unseen
-            self._level -= unseen
-
-    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
-        """Count all that `other` counts, as one bucket that refills once."""
-        mine, theirs = self.used(now), other.used(now)
-        ours = mine - min(self._others, mine) + theirs - min(other._others, theirs)
-        used = max(mine, theirs, ours)
-        self.limit = min(self.limit, other.limit)
-        self.configured = self.configured or other.configured
-        self._level = self.limit - used
-        self._since = max(self._since, other._since)
-        self._others = used - ours
-        self._peaks = [(number, min(level, self.limit)) for number, level in self._peaks]
-        for booking in bookings:
-            # Either of the two was fuller than the one bucket ever was: nothing was spilt.
-            booking[DATE] = self._charged
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
-        """The whole bucket's return as one row: it comes back evenly until then."""
-        missing = self.used(now)
-        return [(missing * self.length / self.limit, missing)] if missing > 0.0 else []

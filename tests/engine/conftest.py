@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.deployment import Deployment, Lease, ModelFacts, Scopes, Size
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Park, Patience, Send, Step
 from hydra_core.engine.fixed_window import FixedWindow
@@ -16,7 +17,7 @@ from hydra_core.engine.key_manager import KeyManager, Settings
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import Route, RouteBook
 from hydra_core.engine.score import ScoreWeights
-from hydra_core.engine.windows import Bucket, SlidingWindow, Window
+from hydra_core.engine.windows import SlidingWindow, Window
 from hydra_core.messages import ChatRequest, Fault, Reply, Usage
 from hydra_core.wire import DAY, MINUTE, Answer, Verdict
 

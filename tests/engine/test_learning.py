@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.learning import Lesson, observe
 from hydra_core.engine.quota import QuotaGroup
-from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.engine.windows import SlidingWindow
 from hydra_core.wire import LimitReading
 
 
