@@ -12,7 +12,7 @@ from hydra_core.engine.durations import duration
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hydra_core.engine.budget import Budget
     from hydra_core.engine.deployment import Deployment, ModelFacts, Size
@@ -45,6 +45,14 @@ class Allowance:
         # Whenever the budgets are whole again, they still are when the hours begin.
         return self.hours.opens(now) if start <= now else self.hours.opens_after(start)
 
+    def turn_away(self, model: ModelFacts, size: Size, now: float) -> None:
+        """Its deployment rests for such a request: be told when a budget has room for it."""
+        usd, tokens = model.needs(size)
+        for budget in self.budgets:
+            need = usd if budget.kind == "usd" else tokens
+            if budget.earliest(need, now) > now:
+                budget.turn_away(need)
+
     def closed(self, now: float) -> bool:
         """True outside of the key's hours."""
         return self.hours is not None and self.hours.opens(now) > now
@@ -67,6 +75,19 @@ class Allowance:
         if opens > (now if found is None else found[0]):
             return f"outside of its active hours, again in {duration(opens - now)}"
         return None if found is None else found[1]
+
+
+def affordable(budgets: Iterable[Budget], model: ModelFacts, size: Size, now: float) -> bool:
+    """True while every budget has what such a request may cost."""
+    usd, tokens = model.needs(size)
+    return all(b.earliest(usd if b.kind == "usd" else tokens, now) <= now for b in budgets)
+
+
+def shared_budgets(deployments: Sequence[Deployment]) -> tuple[Budget, ...]:
+    """The budgets on which every one of them draws."""
+    drawn_on = [() if d.allowance is None else d.allowance.budgets for d in deployments]
+    first, *others = drawn_on or [()]
+    return tuple(budget for budget in first if all(budget in other for other in others))
 
 
 class Spend:

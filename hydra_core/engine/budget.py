@@ -97,10 +97,11 @@ class Budget:
         used = self._used if now < self.turns_at else self.used(now)
         if used + need <= self._most or need <= 0.0:
             return now
-        if need > self._most:
-            return NEVER
+        return NEVER if need > self._most else self.turns_at
+
+    def turn_away(self, need: float) -> None:
+        """Somebody rests because `need` did not fit: `settle` tells when it may."""
         self._turned_away = min(self._turned_away, need)
-        return self.turns_at
 
     def book(self, amount: float, now: float) -> Booking:
         """Book `amount`; the result is what `settle` takes."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.allowance import affordable
 from hydra_core.engine.strategy import STRATEGIES
 from hydra_core.engine.windows import NEVER
 
@@ -72,6 +73,10 @@ class Chooser:
     ) -> Choice | None:
         """The best deployment of the first tier that can start now, outside of `claimed`."""
         for tier in route.tiers:
+            if tier.budgets and not any(
+                affordable(tier.budgets, model, size, now) for model in tier.models
+            ):
+                continue
             choice = self._best(self._roster(tier, size), size, avoid, claimed, now)
             if choice is not None:
                 return choice
@@ -113,7 +118,7 @@ class Chooser:
                     tokens = need_of(deployment, size)
                     start = _start(deployment, size, tokens, now)
                     if start > now:
-                        roster.rest(deployment, start)
+                        _send_to_rest(roster, deployment, size, start, now)
                         continue
                     pressure = deployment.group.pressure(tokens, now)
                 rank = (
@@ -241,6 +246,14 @@ def _unhindered(deployment: Deployment, size: Size, now: float) -> bool:
         and not deployment.group.held(now)
         and (deployment.allowance is None or allowed_at(deployment, size, now) <= now)
     )
+
+
+def _send_to_rest(
+    roster: Roster, deployment: Deployment, size: Size, start: float, now: float
+) -> None:
+    roster.rest(deployment, start)
+    if deployment.allowance is not None:
+        deployment.allowance.turn_away(deployment.model, size, now)
 
 
 def _start(deployment: Deployment, size: Size, tokens: float, now: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hydra_core.engine.allowance import shared_budgets
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
@@ -87,10 +88,9 @@ def _budgeted(members: list[Deployment], now: float) -> Iterator[WindowCapacity]
     """
     model = members[0].model
     price = min(model.input_usd or 0.0, model.output_usd or 0.0) / 1e6
-    budgets = [() if d.allowance is None else d.allowance.budgets for d in members]
-    for budget in budgets[0]:
+    for budget in shared_budgets(members):
         each = price if budget.kind == "usd" else 1.0
-        if each and all(budget in others for others in budgets):
+        if each:
             used = budget.used(now) / each
             yield WindowCapacity(
                 kind="tokens",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.allowance import shared_budgets
 from hydra_core.engine.queue import WaitingLine
 from hydra_core.engine.roster import Roster
 from hydra_core.errors import RequestRejected
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment, Size
 
 _SHOWN: Final = 8
+_LARGE: Final = 64
 
 
 class Tier:
-    """Deployments that are equally welcome; the next tier serves when none of them can."""
+    """Deployments that are equally welcome; the next tier serves when none of them can.
 
-    __slots__ = ("_rosters", "deployments")
+    `budgets` are those on which all of a large tier draw: while one of them is spent,
+    nobody has to be looked at. In a small one each is looked at, which tells more.
+    """
+
+    __slots__ = ("_rosters", "budgets", "deployments", "models")
 
     def __init__(self, deployments: tuple[Deployment, ...]) -> None:
         self.deployments = deployments
+        self.models = tuple({deployment.model: None for deployment in deployments})
+        self.budgets = shared_budgets(deployments) if len(deployments) > _LARGE else ()
         self._rosters: dict[int, Roster] = {}
 
     def roster(self, size: Size) -> tuple[Roster, bool]:

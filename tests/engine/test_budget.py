@@ -12,6 +12,7 @@ from hydra_core.engine.deployment import ModelFacts, Size
 from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.hours import Hours
 from hydra_core.engine.report import group_capacities, key_rows
+from hydra_core.engine.roster import Roster
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault, Reply, Usage
 
@@ -123,7 +124,7 @@ def test_a_grant_that_is_claimed_forgets_nobody_who_was_turned_away():
     """Whoever found no room is told when the call that took it leaves some."""
     spent = budget(10.0)
     spend = Allowance([spent]).book(*facts_and_size(4.0), 1.0)
-    assert spent.earliest(8.0, 1.0) == DAY
+    spent.turn_away(8.0)
     assert spend.renewed(2.0)
     assert spend.settle(tokens=1.0, usd=1.0, now=3.0) == [spent]
     assert spent.used(3.0) == 1.0
@@ -299,3 +300,20 @@ def test_the_health_report_shows_the_scarcest_budget(make_pool):
     }
     assert (row["state"], row["available_in"]) == ("saturated", DAY - 3600.0)
     assert row["why"].startswith("budget of key k1: 10.00 USD of 10.00 spent, again")
+
+
+def test_a_spent_budget_of_many_keys_is_looked_at_once(make_pool, monkeypatch):
+    """No method looks at all keys on the path of a call, though all draw on one sum."""
+    shared = Allowance([budget(10.0, whose="the whole pool")])
+    pool = make_pool([{"allowance": shared} for _ in range(500)], facts=DOLLAR)
+    last = pool.lease(1.0, 8.0)
+    looks = []
+    for part, method in ((Budget, "earliest"), (Roster, "stir")):
+        real = getattr(part, method)
+        monkeypatch.setattr(part, method, lambda *a, real=real: looks.append(1) or real(*a))
+    assert pool.lease(1.0, 8.0) is None
+    pool.manager.settle(last, 2.0, tokens=7.0, usd=7.0)
+    assert pool.lease(2.0, 8.0) is None
+    assert pool.manager.earliest(pool.route(), last.size, (), 2.0) == DAY
+    assert len(looks) < 50
+    assert pool.lease(DAY, 8.0) is not None
