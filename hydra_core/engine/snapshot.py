@@ -81,6 +81,7 @@ def take(
             }
             for model in {deployment.model: None for deployment in chosen}
         },
+        "budgets": manager.allowances.taken(chosen, now),
     }
 
 
@@ -124,6 +125,7 @@ def restore(
         row = models.get(f"{model.provider}/{model.name}") if isinstance(models, dict) else None
         if row is not None:
             _learn(model, row, wall)
+    manager.allowances.resume(data.get("budgets"), now, wall)
     manager.reconsider(now)
 
 

@@ -158,6 +158,22 @@ def test_a_stream_that_breaks_off_costs_what_was_shown(caller, pool, serve):
     assert 0.0 < spent(hydra) < 500 * WRITTEN
 
 
+def test_the_sum_of_a_day_outlives_the_process(serve, tmp_path):
+    """Who starts anew does not start with a new budget."""
+    fake = serve()
+    config = fake.config(
+        cache=False, time_scale=SCALE, max_wait=0.0, store=f"sqlite:///{tmp_path / 'hydra.db'}"
+    )
+    config["providers"] = [priced(fake, budget={"tokens_per_day": 100})]
+    kinds = []
+    for _ in range(3):
+        with Hydra(config) as hydra:
+            kinds.append([hydra.chat("hello", max_tokens=40).kind for _ in range(5)])
+    assert kinds[0] == ["full"] * 5
+    assert kinds[-1] == ["wait"] * 5
+    assert 50 < fake.total.prompt_tokens + fake.total.completion_tokens <= 100
+
+
 async def test_calls_that_are_cancelled_leave_no_booking_open(serve):
     """Whoever leaves is charged once: what is counted never exceeds what could have been spent."""
     fake = serve(latency=0.03)

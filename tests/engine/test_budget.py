@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.hours import Hours
 from hydra_core.engine.report import group_capacities, key_rows
 from hydra_core.engine.roster import Roster
+from hydra_core.engine.snapshot import VERSION, restore, take
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault, Reply, Usage
 
@@ -317,3 +319,37 @@ def test_a_spent_budget_of_many_keys_is_looked_at_once(make_pool, monkeypatch):
     assert pool.manager.earliest(pool.route(), last.size, (), 2.0) == DAY
     assert len(looks) < 50
     assert pool.lease(DAY, 8.0) is not None
+
+
+def told(pool, now, wall):
+    """What lies in the store afterwards: only JSON survives."""
+    return json.loads(json.dumps(take(pool.manager, now, wall), allow_nan=False))
+
+
+@pytest.mark.parametrize(("later", "left"), [(0.0, 4.0), (3600.0, 4.0), (DAY, 10.0)])
+def test_what_a_day_has_spent_outlives_the_process(make_pool, later, left):
+    """Another process goes on with the same day's sum, and begins the next one with none."""
+    noon = 20_000 * DAY + DAY / 2
+    pool = make_pool([{"allowance": Allowance([budget(10.0, offset=noon)])}], facts=DOLLAR)
+    pool.manager.settle(pool.lease(1.0, 6.0), 2.0, tokens=6.0, usd=6.0)
+    data = told(pool, 3.0, noon + 3.0)
+    heir = make_pool(
+        [{"allowance": Allowance([budget(10.0, offset=noon + later)])}], facts=DOLLAR
+    )
+    restore(heir.manager, data, 5.0, noon + later + 5.0)
+    assert heir.lease(5.0, left) is not None
+    assert heir.lease(5.0, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [None, [], "x", {}, {"used": 9.0}, {"used": -1.0, "ends": DAY}, {"used": True, "ends": DAY},
+     {"used": 1e15, "ends": DAY}, {"used": "9", "ends": DAY}, {"used": 9.0, "ends": 9e9}],
+)  # fmt: skip
+def test_a_stored_sum_that_makes_no_sense_is_passed_over(make_pool, row):
+    """A damaged store costs no key its day."""
+    pool = make_pool([{"allowance": Allowance([budget(10.0)])}], facts=DOLLAR)
+    name = next(iter(pool.manager.budgets))
+    for rows in (row, {name: row}):
+        restore(pool.manager, {"version": VERSION, "budgets": rows}, 1.0, 1.0)
+    assert pool.lease(1.0, 10.0) is not None
