@@ -27,7 +27,7 @@ from hydra_core.wire import DAY, MINUTE
 from hydra_core.zones import next_midnight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hydra_core.config import HydraConfig, LimitsConfig
     from hydra_core.engine.allowance import Allowance
@@ -211,8 +211,15 @@ class _Builder:
     def _day(self, provider: ResolvedProvider, kind: LimitKind, limit: float) -> Window:
         length = DAY * self._scale
         if provider.day_rule != ROLLING and self._scale == 1.0:
-            left = next_midnight(self._wall, ZoneInfo(provider.day_rule)) - self._wall
-            return FixedWindow(kind, limit, length, resets_at=self._now + left)
+            next_reset = self._midnights(ZoneInfo(provider.day_rule))
+            return FixedWindow(
+                kind, limit, length, resets_at=next_reset(self._now), next_reset=next_reset
+            )
         if provider.window == "bucket":
             return Bucket(kind, limit, length)
         return SlidingWindow(kind, limit, length)
+
+    def _midnights(self, zone: ZoneInfo) -> Callable[[float], float]:
+        """Monotonic seconds -> when the zone's next day begins, on the same clock."""
+        offset = self._wall - self._now
+        return lambda instant: next_midnight(instant + offset, zone) - offset

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Self
 from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, guard_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from hydra_core.wire import LimitKind
 
 
 class FixedWindow:
     """All units return at known instants: every `length` seconds from `resets_at` on.
+
+    A calendar's days are not all as long: where summer time begins or ends they have 23 or
+    25 hours. For these, `next_reset` tells the first reset after an instant.
 
     Within a guard of the reset nobody knows on which side of it the provider counts a
     request, so it counts on both until its answer tells. A booking's date is the number
@@ -24,6 +27,7 @@ class FixedWindow:
         "_carried",
         "_epoch",
         "_guard",
+        "_next_reset",
         "_others",
         "_used",
         "configured",
@@ -41,6 +45,7 @@ class FixedWindow:
         length: float,
         *,
         resets_at: float,
+        next_reset: Callable[[float], float] | None = None,
         configured: bool = True,
     ) -> None:
         self.kind = kind
@@ -49,6 +54,7 @@ class FixedWindow:
         self.configured = configured
         self.tentative = False
         self.resets_at = resets_at
+        self._next_reset = next_reset
         self._guard = guard_of(length)
         self._used = 0.0
         self._others = 0.0  # what of it others used, as the provider said
@@ -57,14 +63,33 @@ class FixedWindow:
 
     def used(self, now: float) -> float:
         """Units spent since the last reset."""
-        late = now - self._guard - self.resets_at
-        if late >= 0.0:
-            resets = 1 + late // self.length
-            self.resets_at += self.length * resets
-            self._used = self._carried if resets == 1 else 0.0
-            self._carried = self._others = 0.0
-            self._epoch += resets
+        settled = now - self._guard
+        if settled >= self.resets_at:
+            self._turn(settled)
         return self._used
+
+    def _turn(self, settled: float) -> None:
+        """At least one reset has been passed; the last that lies before `settled` counts."""
+        following = self._following()
+        if settled < following:
+            self.resets_at, self._used = following, self._carried
+            self._epoch += 1.0
+        else:
+            if self._next_reset is None:
+                following += self.length * (1.0 + (settled - following) // self.length)
+            else:
+                following = self._next_reset(settled)
+            self.resets_at, self._used = following, 0.0
+            self._epoch += 2.0  # or more: no booking knows of the ones between
+        self._carried = self._others = 0.0
+
+    def _following(self) -> float:
+        """The reset after the next one."""
+        if self._next_reset is None:
+            return self.resets_at + self.length
+        # The provider may date the reset a little early or late: half a day on, the one
+        # after it is certain.
+        return self._next_reset(self.resets_at + self.length / 2.0)
 
     def room(self, now: float) -> float:
         """Units that fit before the next reset."""
@@ -79,7 +104,7 @@ class FixedWindow:
         opens = self.resets_at + self._guard
         if self._carried + need <= self.limit:
             return opens
-        return opens + self.length
+        return self._following() + self._guard
 
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount` in the window that is open, and near its end in the next as well."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import pairwise
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.windows import GUARD, NEVER
+from hydra_core.zones import next_midnight
 
 SHAPES = ("sliding", "bucket", "fixed")
 MINUTE, DAY = 60.0, 86_400.0
@@ -83,6 +87,45 @@ def test_a_fixed_window_resets_at_its_instants(make_window):
     window.charge(3.0, 61.0)
     assert window.used(400.0) == 0.0
     assert window.resets_at == 420.0
+
+
+@pytest.mark.parametrize(
+    ("eve", "hours"), [("2026-03-07", 23.0), ("2026-10-31", 25.0), ("2026-06-01", 24.0)]
+)
+def test_a_calendar_day_ends_at_its_own_midnight(eve, hours):
+    """Los Angeles: 8 March 2026 has 23 hours, 1 November 25; no reset drifts, nor a later one."""
+    zone = ZoneInfo("America/Los_Angeles")
+    noon = datetime.fromisoformat(f"{eve}T12:00").replace(tzinfo=zone).timestamp()
+    window = FixedWindow(
+        "requests",
+        10.0,
+        DAY,
+        resets_at=noon + 12 * 3600.0,
+        next_reset=lambda instant: next_midnight(instant, zone),
+    )
+    window.charge(10.0, noon)
+    first = window.earliest(1.0, noon)
+    assert first == noon + 12 * 3600.0 + GUARD
+    window.charge(10.0, first)
+    assert window.earliest(1.0, first) == first + hours * 3600.0
+    window.used(first + 40 * DAY)
+    assert datetime.fromtimestamp(window.resets_at, zone).hour == 0
+
+
+def test_a_reset_stated_a_little_early_is_not_counted_twice():
+    """The provider's clock says two seconds before midnight; the next reset is a day later."""
+    zone = ZoneInfo("America/Los_Angeles")
+    midnight = datetime(2026, 6, 2, tzinfo=zone).timestamp()
+    window = FixedWindow(
+        "requests",
+        10.0,
+        DAY,
+        resets_at=midnight,
+        next_reset=lambda instant: next_midnight(instant, zone),
+    )
+    window.observe(10.0, 8.0, midnight - 10.0)
+    window.charge(10.0, midnight - 1.0)
+    assert window.earliest(1.0, midnight + 1.0) == midnight + DAY + GUARD
 
 
 def test_near_a_reset_a_request_counts_on_both_sides(make_window):
