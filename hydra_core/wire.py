@@ -95,7 +95,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One whole response, read: the verdict, and the reply's parts if it went well."""
+    """One whole response, read: the verdict, and the reply's parts if it went well.
+
+    `quality` says how far it has the form that was asked for (0 to 1), None where none was.
+    `shown`: its reader has seen it, as that of a stream has, so no other can replace it.
+    """
 
     verdict: Verdict
     text: str = ""
@@ -104,6 +108,8 @@ class Answer:
     finish_reason: str | None = None
     usage: Usage | None = None
     raw: dict[str, Any] = field(default_factory=dict)
+    quality: float | None = None
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import LoopBell
 from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.engine.quality import shaped
 from hydra_core.messages import Reply
 from hydra_core.wire import Answer, Failed, Replied
 
@@ -54,7 +55,7 @@ class AsyncDriver:
             outcome = await self._transport.send(wire, secret, timeout=send.timeout)
         except Exception as error:
             outcome = self._exchange.raised(error)
-        return self._exchange.read(outcome, deployment)
+        return shaped(journey.request, self._exchange.read(outcome, deployment))
 
     async def stream(
         self, journey: Dispatch, patience: StreamPatience
@@ -86,7 +87,7 @@ class AsyncDriver:
                                 await body.read(DRAIN)
                         # The frame of a StreamBroken may be printed: it must not show raw bytes.
                         piece = None
-                        self._gate.report(journey, record.answer)
+                        self._gate.report(journey, shaped(journey.request, record.answer))
                         record.raise_if_broken(journey)
                         record = None
                     case Park() as park:

@@ -154,6 +154,7 @@ class StreamRecord:
                 message={"role": "assistant", "content": text},
                 finish_reason=self._finish_reason,
                 usage=self._usage,
+                shown=True,
             )
             return
         self.answer = Answer(verdict, usage=self.usage_so_far if self.shown else None)

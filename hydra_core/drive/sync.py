@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.engine.quality import shaped
 from hydra_core.messages import Reply
 from hydra_core.wire import Answer, Failed, Replied
 
@@ -58,7 +59,7 @@ class SyncDriver:
             outcome = self._transport.send(wire, secret, timeout=send.timeout)
         except Exception as error:
             outcome = self._exchange.raised(error)
-        return self._exchange.read(outcome, deployment)
+        return shaped(journey.request, self._exchange.read(outcome, deployment))
 
     def stream(
         self, journey: Dispatch, patience: StreamPatience
@@ -89,7 +90,7 @@ class SyncDriver:
                                 body.read(DRAIN)
                         # The frame of a StreamBroken may be printed: it must not show raw bytes.
                         piece = None
-                        self._gate.report(journey, record.answer)
+                        self._gate.report(journey, shaped(journey.request, record.answer))
                         record.raise_if_broken(journey)
                         record = None
                     case Park() as park:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.choice import allowed_at, avoids, disallowed, need_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.faults import FAULTS, Next
+from hydra_core.engine.quality import FIT
 from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
@@ -116,9 +117,11 @@ class Dispatch:
         "_begun",
         "_deadline",
         "_error",
+        "_kept",
         "_lease",
         "_parked_at",
         "_patience",
+        "_retaken",
         "_route",
         "_size",
         "_started",
@@ -149,6 +152,8 @@ class Dispatch:
         self._parked_at: float | None = None
         self._waited = 0.0
         self._answered: Reply | None = None
+        self._kept: Reply | None = None
+        self._retaken = False
         self._error: HydraError | None = None
         self._keep_out_of_small_windows()
 
@@ -167,6 +172,8 @@ class Dispatch:
         """What the driver must do now."""
         if self._answered is not None:
             return self._answered
+        if self._kept is not None:
+            return self._retake(manager, self._kept, now)
         if self._error is not None:
             return GiveUp(self._error)
         if self._over(now):
@@ -184,6 +191,25 @@ class Dispatch:
             if lease is not None:
                 return self._send(lease, now)
         return self._wait(manager, now)
+
+    def _retake(self, manager: KeyManager, kept: Reply, now: float) -> Step:
+        """Ask one other for a reply that is not in form, if it can start at once."""
+        lease = None
+        if not self._retaken and not self._over(now):
+            self._retaken = True
+            self._avoid.add(self._misshaper(kept))
+            lease = self._take(manager, now)
+        if lease is not None:
+            return self._send(lease, now)
+        self._answered = replace(kept, attempts=tuple(self.attempts))
+        return self._answered
+
+    def _misshaper(self, kept: Reply) -> Deployment | ModelFacts:
+        """Who is not asked again: the model, where there is another, else the deployment."""
+        place = (kept.provider, kept.model, kept.key)
+        deployments = self._route.deployments
+        last = next(d for d in deployments if (d.provider, d.model.name, d.key) == place)
+        return last if all(d.model is last.model for d in deployments) else last.model
 
     def _take(self, manager: KeyManager, now: float) -> Lease | None:
         """The lease that this journey may use now, if there is one."""
@@ -285,7 +311,7 @@ class Dispatch:
         manager.passed(lease, now - self._begun)
         tokens, cost = float(usage.total_tokens), _cost(deployment, usage)
         manager.settle(lease, now, tokens=tokens, usd=cost, readings=answer.verdict.readings)
-        self._answered = Reply(
+        reply = Reply(
             text=answer.text,
             message=answer.message,
             tool_calls=answer.tool_calls,
@@ -298,6 +324,22 @@ class Dispatch:
             latency=now - self._started,
             raw=answer.raw,
         )
+        if answer.quality is not None and self._misshapen(deployment, answer.quality, answer.shown):
+            self._kept = self._kept or reply
+        else:
+            self._answered = reply
+
+    def _misshapen(self, deployment: Deployment, quality: float, shown: bool) -> bool:
+        """Learn from a reply's form; True when it is worth to ask another for a better one."""
+        deployment.score.glanced(quality)
+        if quality >= FIT or shown:
+            return False
+        self.attempts[-1] = replace(
+            self.attempts[-1],
+            outcome=Fault.INVALID_RESPONSE.value,
+            detail="the reply is not in the form that was asked for (JSON, or declared tools)",
+        )
+        return True
 
     def _estimated(self, model: ModelFacts, text: str) -> Usage:
         """What a call used that reported nothing: of a lease, all that was announced."""

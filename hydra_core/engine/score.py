@@ -4,7 +4,7 @@ score = sum(weight * part), weights summing to 1, every part in 0..1:
 
 - reliability: exponentially weighted share of calls that went well
 - speed: 1 / (1 + latency / `_TYPICAL`), latency in seconds, exponentially weighted
-- quality: exponentially weighted feedback
+- quality: exponentially weighted feedback, and signs of form (hydra_core.engine.quality)
 - recency: 1 - exp(-t / `_FORGET`), t seconds since the last fault (1 if there was none)
 """
 
@@ -15,6 +15,7 @@ from math import exp
 from typing import Final
 
 _STEP: Final = 0.2  # the weight of the newest outcome; five calls turn an opinion
+_GLANCE: Final = 0.05  # of a sign of form, which says less than a reader does
 _TYPICAL: Final = 2.0
 _FORGET: Final = 300.0
 
@@ -77,6 +78,10 @@ class Score:
         """A reader's opinion of one reply, 0..1."""
         self.quality += _STEP * (quality - self.quality)
         self._settle()
+
+    def glanced(self, quality: float) -> None:
+        """A sign of one reply's quality that nobody read it for, 0..1."""
+        self.quality += _GLANCE * (quality - self.quality)
 
     def recall(
         self,
