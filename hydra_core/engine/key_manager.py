@@ -238,8 +238,10 @@ class KeyManager:
     ) -> None:
         """A reader's opinion of a reply of this deployment."""
         for deployment in self.deployments:
-            here = (deployment.provider, deployment.model.name, deployment.key)
-            if here == (provider, model, key):
+            if deployment.key == key and (deployment.provider, deployment.model.name) == (
+                provider,
+                model,
+            ):
                 deployment.score.judged(quality)
 
     @property

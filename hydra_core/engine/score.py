@@ -82,6 +82,7 @@ class Score:
     def glanced(self, quality: float) -> None:
         """A sign of one reply's quality that nobody read it for, 0..1."""
         self.quality += _GLANCE * (quality - self.quality)
+        self._settle()
 
     def recall(
         self,

@@ -72,6 +72,9 @@ class Caller(Protocol):
     ) -> tuple[GroupCapacity, ...]:
         """What each quota group can take now."""
 
+    def feedback(self, reply: Reply, quality: float) -> None:
+        """Learn how good a reply was, from 0 to 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:

@@ -120,6 +120,20 @@ def read_reply(
     return Read(tuple(facts), relevant)
 
 
+def quality_of(outcome: Outcome) -> float | None:
+    """What reading its reply showed of the model: the share of its quotes that are in the text.
+
+    A report that is not the object asked for is worth nothing; None: it shows nothing.
+    """
+    match outcome:
+        case Unparsable():
+            return 0.0
+        case Read(facts=facts) if facts:
+            return sum(fact.state in ("exact", "folded") for fact in facts) / len(facts)
+        case _:
+            return None
+
+
 def read_error(error: Exception) -> Outcome:
     """What an error of a map call means for its shard.
 

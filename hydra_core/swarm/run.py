@@ -17,7 +17,7 @@ from hydra_core.errors import HydraError
 from hydra_core.swarm.calls import Caller, Route, map_limits
 from hydra_core.swarm.job import SwarmJob, reading_plan
 from hydra_core.swarm.loaders import load
-from hydra_core.swarm.map import read_error, read_reply
+from hydra_core.swarm.map import quality_of, read_error, read_reply
 from hydra_core.swarm.progress import tell
 from hydra_core.swarm.reading import Close, MapTask, Start, Wait
 from hydra_core.swarm.shelf import delivered
@@ -185,8 +185,17 @@ def _read(route: Route, job: SwarmJob, task: MapTask) -> _Ended:
         reply = route.chat(task.messages, **map_limits(task, route.max_wait))
     except HydraError as error:
         return read_error(error), None
+    return _checked(route, job, task, reply), reply
+
+
+def _checked(route: Route, job: SwarmJob, task: MapTask, reply: Reply) -> Outcome:
+    """What the reply means, its quotes held against the source; who wrote it is told so."""
     document = job.documents[task.shard.document]
-    return read_reply(reply, document, task.shard, task.paragraphs), reply
+    outcome = read_reply(reply, document, task.shard, task.paragraphs)
+    quality = quality_of(outcome)
+    if quality is not None:
+        route.caller.feedback(reply, quality)
+    return outcome
 
 
 async def _aread_all(route: Route, job: SwarmJob, on_progress: OnProgress | None) -> None:
@@ -233,10 +242,8 @@ async def _aread(route: Route, job: SwarmJob, task: MapTask) -> _Ended:
         reply = await route.achat(task.messages, **map_limits(task, route.max_wait))
     except HydraError as error:
         return read_error(error), None
-    document = job.documents[task.shard.document]
     # Checking quotes folds the whole shard: some milliseconds that the loop should not lose.
-    outcome = await asyncio.to_thread(read_reply, reply, document, task.shard, task.paragraphs)
-    return outcome, reply
+    return await asyncio.to_thread(_checked, route, job, task, reply), reply
 
 
 def _say_waiting(job: SwarmJob, seconds: float) -> None:

@@ -25,6 +25,7 @@ from hydra_core.swarm.map import (
     Unparsable,
     halve,
     parse_object,
+    quality_of,
     read_error,
     read_reply,
 )
@@ -73,6 +74,18 @@ def test_a_quote_with_an_inserted_not_is_not_found() -> None:
     outcome = _read(_report({"claim": "x", "quote": QUOTE.replace("asked", "never asked")}))
     assert isinstance(outcome, Read)
     assert outcome.facts[0].state == "unverified"
+
+
+@pytest.mark.parametrize(
+    ("quotes", "quality"),
+    [((QUOTE,), 1.0), ((QUOTE, "He was kind to me."), 0.5), ((), None)],
+)
+def test_a_report_is_worth_the_share_of_its_quotes_that_are_found(
+    quotes: tuple[str, ...], quality: float | None
+) -> None:
+    """An invented quote halves a report of two; one without facts shows nothing of its writer."""
+    outcome = _read(_report(*({"claim": "x", "quote": quote} for quote in quotes)))
+    assert quality_of(outcome) == quality
 
 
 def test_paragraph_numbers_stand_in_for_a_quote() -> None:

@@ -45,6 +45,7 @@ class Double:
 
     def __init__(self, script: Callable[[int, str], Exception | str | None] | None = None) -> None:
         self.asked: list[str] = []
+        self.taught: list[float] = []
         self.most = self.now = 0
         self.config = SimpleNamespace(max_wait=30.0)
         self._script = script or (lambda _number, _prompt: None)
@@ -70,6 +71,9 @@ class Double:
     async def achat(self, messages: list[dict[str, Any]], **limits: Any) -> Reply:
         return await asyncio.to_thread(self.chat, messages, **limits)
 
+    def feedback(self, _reply: Reply, quality: float) -> None:
+        self.taught.append(quality)
+
     def capacity(self, **_: Any) -> tuple[GroupCapacity, ...]:
         from hydra_core.engine.capacity import GroupCapacity
 
@@ -82,6 +86,14 @@ def is_synthesis(prompt: str) -> bool:
 
 def after(calls: int, error: Callable[[], Exception]) -> Callable[[int, str], Exception | None]:
     return lambda number, prompt: error() if number >= calls and not is_synthesis(prompt) else None
+
+
+def test_quotes_teach_the_score_of_who_gave_them() -> None:
+    """Each report is judged by the share of its quotes that are in the text; prose is worth 0."""
+    caller = Double(lambda number, _: "I would rather not" if number == 0 else None)
+    run_swarm(caller, CASKS.text, LOG.text)
+    assert caller.taught.count(0.0) == 1
+    assert set(caller.taught) == {0.0, 1.0}
 
 
 def test_a_count_over_the_whole_book_is_right() -> None:
