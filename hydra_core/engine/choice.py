@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.allowance import affordable
-from hydra_core.engine.strategy import STRATEGIES
+from hydra_core.engine.strategy import EXPLORERS, STRATEGIES, exploring
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.roster import Roster
     from hydra_core.engine.routing import Route, Tier
+    from hydra_core.engine.strategy import Rank
 
 # A choice looks at this many ready deployments, those used longest ago. Power of two
 # choices already comes close to looking at all; eight make small pools exact.
@@ -53,6 +54,7 @@ class Chooser:
         self, deployments: Iterable[Deployment], *, strategy: str, rotate_at: float
     ) -> None:
         self._rank = STRATEGIES[strategy]
+        self._explores = strategy in EXPLORERS
         self._sample = _STRICT_SAMPLE if strategy in _STRICT else _SAMPLE
         self._rotate_at = rotate_at
         self._rosters: dict[Deployment, list[Roster]] = {d: [] for d in deployments}
@@ -99,6 +101,7 @@ class Chooser:
     ) -> Choice | None:
         """The best ready deployment of a roster; those that cannot start are sent to rest."""
         roster.wake(now)
+        rank_of = self._rank_for(roster)
         passed_over = 0
         best: Deployment | None = None
         best_rank: tuple[bool, float, int] | None = None
@@ -123,7 +126,7 @@ class Chooser:
                     pressure = deployment.group.pressure(tokens, now)
                 rank = (
                     pressure > self._rotate_at,
-                    self._rank(deployment, tokens, pressure, now),
+                    rank_of(deployment, tokens, pressure, now),
                     deployment.last_used,
                 )
                 if best_rank is None or rank < best_rank:
@@ -134,6 +137,13 @@ class Chooser:
             return None
         roster.ready.move_to_end(best)
         return Choice(best, best_tokens)
+
+    def _rank_for(self, roster: Roster) -> Rank:
+        """The strategy's rank, or that of a choice which explores."""
+        if not self._explores:
+            return self._rank
+        roster.turn += 1
+        return exploring(roster.turn) or self._rank
 
     def probe(self, route: Route, size: Size, avoid: Avoid, now: float) -> Choice | None:
         """A deployment that rests by our inference alone, and that nobody probes now."""

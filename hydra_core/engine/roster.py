@@ -24,14 +24,15 @@ _SPARE: Final = 64
 
 
 class Roster:
-    """Deployments by readiness. `now` is monotonic seconds."""
+    """Deployments by readiness, and how often one was chosen. `now` is monotonic seconds."""
 
-    __slots__ = ("_heap", "_sequence", "held", "ready", "until")
+    __slots__ = ("_heap", "_sequence", "held", "ready", "turn", "until")
 
     def __init__(self, deployments: Iterable[Deployment]) -> None:
         self.ready: OrderedDict[Deployment, None] = OrderedDict.fromkeys(deployments)
         self.held: dict[Deployment, None] = {}
         self.until: dict[Deployment, float] = {}
+        self.turn = 0
         self._heap: list[tuple[float, int, Deployment]] = []
         self._sequence = 0
 

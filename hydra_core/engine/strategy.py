@@ -3,6 +3,10 @@
 A strategy is one function that gives each candidate a rank; the smallest rank is
 chosen, ties go to the one used longest ago. What may be chosen at all (quota,
 cooldown, breaker, tiers) was settled before and no strategy can widen it.
+
+A strategy that goes by what it has learned would never look again at a key that was slow
+or failed for a while. So each 32nd choice goes to the one used longest ago, whatever is
+thought of it. By turns and not by chance: the same history makes the same choices.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ def _cheapest(deployment: Deployment, tokens: float, pressure: float, now: float
 
 
 def _score(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-    return -deployment.score.value(now)
+    return -_grade(deployment, now)
 
 
 def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
@@ -53,8 +57,34 @@ def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float
     A good key is preferred, and no key is drained, or crowded where no limit is known,
     while another idles.
     """
-    return deployment.score.value(now) * (pressure - 1.0) / (1.0 + deployment.in_flight)
+    return _grade(deployment, now) * (pressure - 1.0) / (1.0 + deployment.in_flight)
 
+
+def _grade(deployment: Deployment, now: float) -> int:
+    """The learned score in fiftieths: a smaller difference is noise, and equals take turns."""
+    return int(deployment.score.value(now) * 50.0 + 0.5)
+
+
+# One choice in so many explores: a poor key costs at most 3 % of the calls.
+_EXPLORE_EVERY: Final = 32
+# Who fails is explored half as often with each failure in a row, up to this many halvings.
+_HALVINGS: Final = 3
+
+
+def exploring(turn: int) -> Rank | None:
+    """The rank of a choice that explores, `turn` being its number; None: it does not."""
+    if turn % _EXPLORE_EVERY:
+        return None
+
+    def rank(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+        halvings = min(deployment.own_rest.strikes, _HALVINGS)
+        return float(turn % (_EXPLORE_EVERY << halvings) > 0)
+
+    return rank
+
+
+EXPLORERS: Final = frozenset({"fastest", "score", "adaptive"})
+"""The strategies that go by what they have learned."""
 
 STRATEGIES: Final[dict[str, Rank]] = {
     "priority": _priority,

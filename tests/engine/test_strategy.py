@@ -130,3 +130,79 @@ def test_every_strategy_uses_all_of_a_known_limit(make_pool, strategy):
     """Three keys of ten requests a minute let exactly thirty pass."""
     pool = make_pool([{"rpm": 10} for _ in range(3)], strategy=strategy)
     assert len([lease for _ in range(40) if (lease := pool.lease(1.0))]) == 30
+
+
+def served(pool, judge, calls, now=1.0):
+    """Calls one after the other: `judge` gives each key's latency, None for a failure.
+
+    The keys called, and the moment after the last.
+    """
+    keys = []
+    for _ in range(calls):
+        lease = pool.lease(now)
+        keys.append(lease.deployment.key)
+        seconds = judge(lease.deployment.key)
+        now += seconds or 0.1
+        if seconds is None:
+            pool.fail(lease, now, Fault.OVERLOADED)
+        else:
+            pool.manager.passed(lease, seconds)
+            pool.manager.settle(lease, now)
+        now += 2.0
+    return keys, now
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive", "fastest"])
+def test_a_key_that_was_slow_for_a_while_returns(make_pool, strategy):
+    """It gets one call in 32 while it is slow, and its share when it is quick again."""
+    pool = make_pool([{}, {}], strategy=strategy)
+    slow = {"k1": 0.5, "k2": 20.0}
+    keys, now = served(pool, slow.get, 320)
+    assert 10 <= Counter(keys)["k2"] <= 12
+    keys, now = served(pool, {"k1": 0.5, "k2": 0.4}.get, 800, now)
+    assert Counter(keys[:32])["k2"] == 1
+    keys, _ = served(pool, {"k1": 0.5, "k2": 0.4}.get, 100, now)
+    assert Counter(keys)["k2"] > 40
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive"])
+def test_a_key_that_failed_for_a_while_returns(make_pool, strategy):
+    """The more often it fails in a row, the rarer it is asked, but never less than 1 in 256."""
+    pool = make_pool([{}, {}], strategy=strategy)
+    keys, now = served(pool, {"k1": 0.5}.get, 1024)
+    failures = Counter(keys)["k2"]
+    assert 6 <= failures <= 12
+    assert "k2" in keys[-256:]
+    keys, _ = served(pool, {"k1": 0.5, "k2": 0.5}.get, 1000, now)
+    assert "k2" in keys[:256]
+    assert Counter(keys[-100:])["k2"] > 40
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive", "fastest"])
+def test_an_unseen_key_is_tried(make_pool, strategy):
+    """Who was never used is thought well of, and is tried at once."""
+    pool = make_pool([{}, {}, {}], strategy=strategy)
+    keys, _ = served(pool, {"k1": 0.5, "k2": 0.5, "k3": 0.5}.get, 3)
+    assert set(keys) == {"k1", "k2", "k3"}
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive"])
+def test_exploring_passes_no_limit_and_no_rest(make_pool, strategy):
+    """A key above its share of a limit is not explored, nor one that rests."""
+    pool = make_pool([{}, {"rpm": 10}, {}], strategy=strategy, rotate_at=0.5)
+    for key in ("k2", "k3"):
+        pool.manager.judged("acme", "m", key, 0.0)
+    pool.fail(pool.lease(1.0, avoid=[pool.by("k1"), pool.by("k2")]), 1.0, Fault.RATE_LIMIT_DAY)
+    used = Counter(keys_of(pool, 640))
+    assert set(used) == {"k1", "k2"}
+    assert used["k2"] <= 5
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive"])
+def test_the_same_history_makes_the_same_choices(make_pool, strategy):
+    """Exploration goes by turns, not by chance."""
+    judge = {"k1": 0.5, "k2": 3.0, "k3": None}.get
+    first, second = (
+        served(make_pool([{}, {}, {}], strategy=strategy), judge, 300)[0] for _ in range(2)
+    )
+    assert first == second
