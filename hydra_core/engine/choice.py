@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.allowance import affordable
-from hydra_core.engine.strategy import EXPLORERS, STRATEGIES, exploring
+from hydra_core.engine.strategy import EXPLORE_EVERY, EXPLORERS, STRATEGIES, exploring
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Chooser:
     ) -> Choice | None:
         """The best ready deployment of a roster; those that cannot start are sent to rest."""
         roster.wake(now)
-        rank_of = self._rank_for(roster)
+        rank_of = self._rank_for(roster) if self._explores else self._rank
         passed_over = 0
         best: Deployment | None = None
         best_rank: tuple[bool, float, int] | None = None
@@ -140,10 +140,8 @@ class Chooser:
 
     def _rank_for(self, roster: Roster) -> Rank:
         """The strategy's rank, or that of a choice which explores."""
-        if not self._explores:
-            return self._rank
         roster.turn += 1
-        return exploring(roster.turn) or self._rank
+        return self._rank if roster.turn % EXPLORE_EVERY else exploring(roster.turn)
 
     def probe(self, route: Route, size: Size, avoid: Avoid, now: float) -> Choice | None:
         """A deployment that rests by our inference alone, and that nobody probes now."""

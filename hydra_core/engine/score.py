@@ -16,6 +16,7 @@ from typing import Final
 
 _STEP: Final = 0.2  # the weight of the newest outcome; five calls turn an opinion
 _GLANCE: Final = 0.05  # of a sign of form, which says less than a reader does
+_GRADES: Final = 50
 _TYPICAL: Final = 2.0
 _FORGET: Final = 300.0
 
@@ -41,7 +42,15 @@ class ScoreWeights:
 class Score:
     """The learned opinion of one deployment. It starts well, so that new ones are tried."""
 
-    __slots__ = ("_steady", "_weights", "latency", "quality", "reliability", "troubled_at")
+    __slots__ = (
+        "_steady",
+        "_steady_grade",
+        "_weights",
+        "latency",
+        "quality",
+        "reliability",
+        "troubled_at",
+    )
 
     def __init__(self, weights: ScoreWeights) -> None:
         self.reliability = 1.0
@@ -50,6 +59,7 @@ class Score:
         self.troubled_at: float | None = None
         self._weights = weights
         self._steady = 0.0
+        self._steady_grade = 0
         self._settle()
 
     def passed(self, latency: float) -> None:
@@ -105,6 +115,12 @@ class Score:
             return self._steady
         return self._steady - self._weights.recency * exp((self.troubled_at - now) / _FORGET)
 
+    def grade(self, now: float) -> int:
+        """The opinion in fiftieths: a smaller difference is noise, and equals take turns."""
+        if self.troubled_at is None:
+            return self._steady_grade
+        return round(self.value(now) * _GRADES)
+
     def _settle(self) -> None:
         """All but the fading of a fault changes only with an outcome: add it up here."""
         weights = self._weights
@@ -115,3 +131,4 @@ class Score:
             + weights.quality * self.quality
             + weights.recency
         )
+        self._steady_grade = round(self._steady * _GRADES)

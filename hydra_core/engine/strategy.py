@@ -48,7 +48,7 @@ def _cheapest(deployment: Deployment, tokens: float, pressure: float, now: float
 
 
 def _score(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-    return -_grade(deployment, now)
+    return -deployment.score.grade(now)
 
 
 def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
@@ -57,28 +57,21 @@ def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float
     A good key is preferred, and no key is drained, or crowded where no limit is known,
     while another idles.
     """
-    return _grade(deployment, now) * (pressure - 1.0) / (1.0 + deployment.in_flight)
-
-
-def _grade(deployment: Deployment, now: float) -> int:
-    """The learned score in fiftieths: a smaller difference is noise, and equals take turns."""
-    return int(deployment.score.value(now) * 50.0 + 0.5)
+    return deployment.score.grade(now) * (pressure - 1.0) / (1.0 + deployment.in_flight)
 
 
 # One choice in so many explores: a poor key costs at most 3 % of the calls.
-_EXPLORE_EVERY: Final = 32
+EXPLORE_EVERY: Final = 32
 # Who fails is explored half as often with each failure in a row, up to this many halvings.
 _HALVINGS: Final = 3
 
 
-def exploring(turn: int) -> Rank | None:
-    """The rank of a choice that explores, `turn` being its number; None: it does not."""
-    if turn % _EXPLORE_EVERY:
-        return None
+def exploring(turn: int) -> Rank:
+    """The rank of a choice that explores, `turn` being its number."""
 
     def rank(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
         halvings = min(deployment.own_rest.strikes, _HALVINGS)
-        return float(turn % (_EXPLORE_EVERY << halvings) > 0)
+        return float(turn % (EXPLORE_EVERY << halvings) > 0)
 
     return rank
 

@@ -51,6 +51,19 @@ def test_a_fault_fades():
     assert values[-1] == pytest.approx(1.0 - 0.4 * 0.2, abs=1e-6)
 
 
+def test_opinions_that_hardly_differ_have_one_grade():
+    """A fiftieth is the smallest difference that a choice goes by, faded faults included."""
+    quick, quicker, worse = (Score(ScoreWeights()) for _ in range(3))
+    quick.passed(0.52)
+    quicker.passed(0.5)
+    worse.passed(0.5)
+    worse.failed(0.0)
+    assert quick.value(1.0) != quicker.value(1.0)
+    assert quick.grade(1.0) == quicker.grade(1.0) > worse.grade(1.0) > 0
+    worse.absolve(quicker.opinion())
+    assert worse.grade(1.0) == quicker.grade(1.0)
+
+
 @pytest.mark.parametrize(
     ("prices", "cost"),
     [
