@@ -129,6 +129,7 @@ class Gate:
         """
         self._manager = manager
         self._tell = tell
+        self._notices = manager.accounts.notices
         self._wall = wall
         # Budgets and active hours alone go by wall time: without any, nobody looks.
         self._look_at_wall = 0.0 if manager.allowances else NEVER
@@ -204,11 +205,16 @@ class Gate:
             finally:
                 self._busy = before
             rung = self._manager.take_rung()
-            notices = self._manager.accounts.take_notices()
+            notices = self._take_notices() if self._notices else None
         _ring(rung)
         if notices and self._tell is not None:
             self._tell(notices)
         return result
+
+    def _take_notices(self) -> list[Notice]:
+        notices = list(self._notices)
+        self._notices.clear()
+        return notices
 
     def _follow_wall(self, now: float) -> None:
         """See whether the wall clock was set, or the machine slept while ours stood still."""

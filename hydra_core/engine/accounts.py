@@ -2,8 +2,8 @@
 
 Law 1: the provider's words (an organization, a team, a user) decide. They win over the
        configuration, and the user is told.
-Law 2: a false merger halves what the pool can do, so nothing less than words joins
-       accounts that the configuration names apart.
+Law 2: a false merger halves what the pool can do. What keys do (engine.clues) joins them
+       only where neither the configuration nor the provider names them apart.
 Law 3: two names of one account are never compared with each other: a key may be called by
        a slug in one reply and by an id in the next.
 """
@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.clues import Clues
 from hydra_core.engine.merging import merge
 from hydra_core.engine.notices import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
     from hydra_core.engine.merging import Ledger
     from hydra_core.wire import Verdict
 
@@ -42,35 +43,51 @@ class Shared:
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """One owner of quotas, as far as is known; `named`: the configuration names it."""
+    """One owner of quotas, as far as is known; `named`: the configuration names it.
+
+    `places` is one deployment of each model, `hints` what the provider calls it.
+    """
 
     provider: str
     name: str
     named: bool
     deployments: list[Deployment] = field(default_factory=list)
+    places: dict[ModelFacts, Deployment] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)  # each with its place in the pool
     hints: set[str] = field(default_factory=set)
     merged: bool = False
 
+    def add(self, deployment: Deployment) -> None:
+        """One more deployment is this account's."""
+        self.deployments.append(deployment)
+        self.places.setdefault(deployment.model, deployment)
+        self.keys.setdefault(deployment.key, deployment.order)
+
 
 class Accounts:
-    """Every account of a pool, and what was found out about them."""
+    """Every account of a pool, and what was found out about them.
+
+    `notices` is what people should be told; whoever tells them empties it.
+    """
 
     def __init__(
         self,
-        deployments: Iterable[Deployment],
+        deployments: Sequence[Deployment],
         ledger: Ledger,
         *,
+        scale: float = 1.0,
         named: Collection[tuple[str, str]] = (),
         credible: Callable[[str], bool] | None = None,
     ) -> None:
         """`named` are the accounts, as (provider, account), that the configuration names.
 
+        `scale` shortens the providers' windows.
         `credible` is False for a name that no account can have, such as one that holds a
         part of a key; it is asked once for each name.
         """
         self._credible = credible
-        self._notices: list[Notice] = []
+        self.notices: list[Notice] = []
+        self._clues = Clues(deployments, scale)
         self._ledger = ledger
         self._by_hint: dict[tuple[str, str], Account] = {}
         self._of: dict[Deployment, Account] = {}
@@ -80,46 +97,47 @@ class Accounts:
             account = found.get(place)
             if account is None:
                 account = found[place] = Account(*place, named=place in named)
-            account.deployments.append(deployment)
-            account.keys.setdefault(deployment.key, deployment.order)
+            account.add(deployment)
             self._of[deployment] = account
 
-    def heard(self, lease: Lease, verdict: Verdict, now: float) -> Sequence[Deployment]:
-        """Learn from a verdict before anything is made of it; whose quota changed by that."""
-        hint = verdict.scope_hint
-        if hint is None:
-            return ()
-        account = self._of[lease.deployment]
-        return () if hint in account.hints else self._called(account, hint, now)
+    def heard(self, lease: Lease, verdict: Verdict, now: float) -> None:
+        """Learn who shares a quota from what came back, before anything else is made of it."""
+        deployment, hint = lease.deployment, verdict.scope_hint
+        if hint is not None and hint not in self._of[deployment].hints:
+            self._called(self._of[deployment], hint, now)
+        for other in self._clues.heard(lease, verdict, now):
+            self._proved(self._of[deployment], self._of[other], now)
 
-    def _called(self, account: Account, hint: str, now: float) -> Sequence[Deployment]:
+    def _called(self, account: Account, hint: str, now: float) -> None:
         """The provider calls this account by a name that is new for it."""
         if len(account.hints) >= _HINTS or not (self._credible is None or self._credible(hint)):
-            return ()
+            return
         other = self._by_hint.setdefault((account.provider, hint), account)
         account.hints.add(hint)
-        if other is account:
-            return ()
-        reason = f"{account.provider} calls their account {hint}"
-        return self._unite(other, account, reason, now)
+        if other is not account:
+            self._unite(other, account, f"{account.provider} calls their account {hint}", now)
 
-    def _unite(
-        self, one: Account, other: Account, reason: str, now: float
-    ) -> Sequence[Deployment]:
+    def _proved(self, one: Account, other: Account, now: float) -> None:
+        """They behave as one; whoever has names for both knows better."""
+        if one is other or (one.named and other.named) or (one.hints and other.hints):
+            return
+        self._unite(one, other, "what is asked of one of them is gone from the others", now)
+
+    def _unite(self, one: Account, other: Account, reason: str, now: float) -> None:
         kept, gone = one, other
         if (other.named, len(other.keys)) > (one.named, len(one.keys)):
             kept, gone = other, one
-        contrary = kept.named and gone.named
-        before = gone.name
-        merge(kept.deployments, gone.deployments, self._ledger, now)
+        apart = gone.name if kept.named and gone.named else None
+        merge(kept.places, gone.deployments, self._ledger, now)
+        self._clues.joined(kept.places, gone.deployments)
         self._of |= dict.fromkeys(gone.deployments, kept)
         self._by_hint |= {(kept.provider, hint): kept for hint in gone.hints}
         kept.deployments += gone.deployments
+        kept.places = {**gone.places, **kept.places}
         kept.keys |= gone.keys
         kept.hints |= gone.hints
         kept.merged = True
-        self._tell(kept, reason, apart=before if contrary else None)
-        return gone.deployments
+        self._tell(kept, reason, apart=apart)
 
     def _tell(self, account: Account, reason: str, *, apart: str | None) -> None:
         shown = ", ".join(nsmallest(_SHOWN, account.keys, key=account.keys.__getitem__))
@@ -136,14 +154,7 @@ class Accounts:
             "one account add nothing. To have it so from the start, give them the same "
             f'account = "{account.name}" in the configuration.'
         )
-        self._notices.append(Notice("shared_account", f"{account.provider}/{account.name}", text))
-
-    def take_notices(self) -> Sequence[Notice]:
-        """What people should be told since the last time."""
-        if not self._notices:
-            return ()
-        notices, self._notices = self._notices, []
-        return notices
+        self.notices.append(Notice("shared_account", f"{account.provider}/{account.name}", text))
 
     def shared(self) -> list[Shared]:
         """What was found out, as plain data: to be remembered, and told to `recall`."""
@@ -155,16 +166,14 @@ class Accounts:
             told += [Shared(account.provider, name, tuple(account.keys)) for name in names]
         return told
 
-    def recall(self, remembered: Iterable[Shared], now: float) -> Sequence[Deployment]:
-        """Believe what an earlier process found out; whose quota changed by that."""
+    def recall(self, remembered: Iterable[Shared], now: float) -> None:
+        """Believe what an earlier process found out, as far as its keys are still there."""
         places = {(d.provider, d.key): d for d in self._of}
-        changed: list[Deployment] = []
         for shared in remembered:
             present = [places[p] for k in shared.keys if (p := (shared.provider, k)) in places]
             for deployment in present:
                 account, first = self._of[deployment], self._of[present[0]]
                 if shared.hint is not None:
-                    changed += self._called(account, shared.hint, now)
+                    self._called(account, shared.hint, now)
                 elif account is not first and not (account.named and first.named):
-                    changed += self._unite(first, account, "so it was found earlier", now)
-        return changed
+                    self._unite(first, account, "so it was found earlier", now)

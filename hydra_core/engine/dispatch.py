@@ -295,7 +295,7 @@ class Dispatch:
                 detail=verdict.message,
             )
         )
-        manager.heard(lease, verdict, now)
+        manager.accounts.heard(lease, verdict, now)
         if verdict.fault is None:
             self._succeed(manager, lease, answer, now)
         else:

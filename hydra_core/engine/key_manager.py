@@ -77,9 +77,13 @@ class KeyManager:
         self.outages = Outages(self.deployments, settings.scale)
         self._members[self.outages.machine].extend(self.deployments)
         self._open: set[Lease] = set()
-        ledger = Ledger(self._members, self._sharers, self._open)
+        ledger = Ledger(self._members, self._sharers, self._open, self._chooser.stir)
         self.accounts = Accounts(
-            self.deployments, ledger, named=settings.named, credible=settings.credible
+            self.deployments,
+            ledger,
+            scale=settings.scale,
+            named=settings.named,
+            credible=settings.credible,
         )
 
     def lease(
@@ -191,12 +195,6 @@ class KeyManager:
     def refund(self, lease: Lease, now: float) -> None:
         """End a lease that was never used."""
         self.settle(lease, now, requests=0.0, tokens=0.0)
-
-    def heard(self, lease: Lease, verdict: Verdict, now: float) -> None:
-        """Learn from a verdict who shares a quota, before anything else is made of it."""
-        changed = self.accounts.heard(lease, verdict, now)
-        if changed:
-            self._chooser.stir(changed)
 
     def passed(self, lease: Lease, latency: float) -> None:
         """The call went well after `latency` seconds: our doubts about it are over."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
     from hydra_core.engine.health import Rest
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.windows import Charge, Window
@@ -24,22 +24,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What must stay right: who stands in a rest, who shares a group, which leases are open."""
+    """What must stay right: who stands in a rest, who shares a group, which leases are open.
+
+    `stir` has the deployments that changed looked at again.
+    """
 
     members: dict[Rest, list[Deployment]]
     sharers: dict[QuotaGroup, list[Deployment]]
     leases: Collection[Lease]
+    stir: Callable[[Iterable[Deployment]], None]
 
 
 def merge(
-    kept: Sequence[Deployment], gone: Sequence[Deployment], ledger: Ledger, now: float
+    places: Mapping[ModelFacts, Deployment],
+    gone: Sequence[Deployment],
+    ledger: Ledger,
+    now: float,
 ) -> None:
-    """Make the account of `gone` part of that of `kept`; both are one provider's, and complete.
+    """Make the account of `gone` part of another one of the same provider.
 
-    A model that only one of them has keeps its own group.
+    `places` is one deployment of the other for each of its models, `gone` all of this. A
+    model that only one of them has keeps its own group.
     """
-    places = {deployment.model: deployment for deployment in kept}
-    name, rest = kept[0].account, kept[0].scopes.account
+    one = next(iter(places.values()))
+    name, rest = one.account, one.scopes.account
     groups: dict[QuotaGroup, QuotaGroup] = {}
     rests = {gone[0].scopes.account: rest}
     for deployment in gone:
@@ -62,6 +70,7 @@ def merge(
             replace(scopes, account=rest, group=rests.get(scopes.group, scopes.group))
         )
         deployment.refresh()
+    ledger.stir(gone)
 
 
 def _rename(deployment: Deployment, name: str) -> None:

@@ -14,13 +14,15 @@ def named(pool, key, hint, now=1.0, model="m"):
     route = pool.route()
     others = [d for d in route.deployments if d.key != key]
     lease = pool.lease(now, avoid=others)
-    pool.manager.heard(lease, Verdict(status=200, scope_hint=hint), now)
+    pool.manager.accounts.heard(lease, Verdict(status=200, scope_hint=hint), now)
     pool.manager.settle(lease, now, tokens=lease.tokens)
 
 
 def notices(pool):
     """What people are told, as text."""
-    return [notice.text for notice in pool.manager.accounts.take_notices()]
+    told = [notice.text for notice in pool.manager.accounts.notices]
+    pool.manager.accounts.notices.clear()
+    return told
 
 
 def test_the_same_hint_on_two_keys_makes_them_one_account(make_pool):
@@ -70,7 +72,7 @@ def test_a_refusal_of_one_key_rests_all_of_its_organization(make_pool):
     verdict = Verdict(
         fault=Fault.RATE_LIMIT_MINUTE, status=429, retry_after=20.0, scope_hint="org-1"
     )
-    pool.manager.heard(lease, verdict, 2.0)
+    pool.manager.accounts.heard(lease, verdict, 2.0)
     pool.manager.failed(lease, verdict, 2.0)
     pool.manager.settle(lease, 2.0, tokens=0.0)
     assert [d.hard_until for d in pool.deployments] == [22.0, 22.0]
@@ -85,7 +87,7 @@ def test_the_later_rest_of_either_holds_after_a_merger(make_pool):
     lease = pool.lease(2.0, avoid=[pool.by("k1")])
     pool.fail(lease, 2.0, Fault.QUOTA_EXHAUSTED_BILLING, retry_after=500.0)
     lease = pool.lease(3.0)
-    pool.manager.heard(lease, Verdict(status=200, scope_hint="org-1"), 3.0)
+    pool.manager.accounts.heard(lease, Verdict(status=200, scope_hint="org-1"), 3.0)
     named_later = pool.by("k2")
     pool.manager.accounts.recall([Shared("acme", "org-1", ("k2",))], 3.0)
     assert named_later.hard_until == pool.by("k1").hard_until == 502.0
