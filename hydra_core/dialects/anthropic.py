@@ -9,6 +9,7 @@ from hydra_core.dialects.completion import EMPTY, end_verdict, token_count
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.native import NativeDialect, ReplyContext
 from hydra_core.dialects.openai import request_headers
+from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger, arguments_text
 from hydra_core.dialects.verdicts import invalid
 from hydra_core.messages import Usage
@@ -77,11 +78,12 @@ class AnthropicDialect(NativeDialect):
 class MessageSteps:
     """What the events of one streamed message mean; `streams.Steps`."""
 
-    __slots__ = ("_context", "_counts", "_finished", "_merger", "_some")
+    __slots__ = ("_answer", "_context", "_counts", "_finished", "_merger", "_some")
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
         self._merger = ToolCallMerger()
+        self._answer = AnswerCalls()
         self._counts: dict[str, Any] = {}
         self._some = False
         self._finished = False
@@ -138,12 +140,14 @@ class MessageSteps:
         call = self._merger.add({"index": value.get("index"), **fragment})
         if call is None:
             return None
-        self._some = True
-        return StreamEvent(tool_calls=(call,), content=True, raw=value)
+        text, calls = self._answer.split((call,))
+        content = bool(text or calls)
+        self._some = self._some or content
+        return StreamEvent(text, calls, content=content, raw=value)
 
     def _ended(self, value: dict[str, Any], delta: dict[str, Any]) -> StreamEvent:
         self._count(value.get("usage"))
-        finish = _finish(delta)
+        finish = self._answer.finish(_finish(delta))
         verdict = None
         if finish is not None:
             self._finished = True

@@ -14,6 +14,7 @@ from hydra_core.dialects.parts import (
     functions_of,
     system_text,
 )
+from hydra_core.dialects.structure import by_tool
 
 if TYPE_CHECKING:
     from hydra_core.messages import ChatRequest, Message
@@ -26,7 +27,7 @@ _CHOICES: Final = {"auto": "auto", "required": "any", "none": "none"}
 
 def anthropic_body(model: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The JSON of a Messages request. Parameters that it does not know are left out."""
-    params = request.params
+    params = by_tool(request.params)
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS,

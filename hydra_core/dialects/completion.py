@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from hydra_core.dialects.structure import AnswerCalls, as_text
 from hydra_core.dialects.tool_calls import ToolCallMerger
 from hydra_core.messages import Fault, ToolCall, Usage
 from hydra_core.wire import Answer, Verdict
@@ -28,6 +29,12 @@ def completion_of(value: dict[str, Any], choice: dict[str, Any], good: Verdict) 
     calls = whole_calls(message.get("tool_calls")) if message.get("tool_calls") else ()
     finish = choice.get("finish_reason")
     finish = finish if isinstance(finish, str) else None
+    if calls:
+        answer = AnswerCalls()
+        told, others = answer.split(calls)
+        finish = answer.finish(finish)
+        if len(others) < len(calls):
+            text, calls, message = told, others, as_text(message, told)
     return Answer(
         end_verdict(good, finish, empty=not text and not calls),
         text,

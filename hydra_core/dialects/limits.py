@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hydra_core.dialects import times
-from hydra_core.wire import LimitKind, LimitReading
+from hydra_core.wire import DAY, LimitKind, LimitReading
 
 Reset = Callable[[str, float], float | None]
 """Reads a reset header: its text and the reply's own time give the seconds until then."""
@@ -62,12 +62,19 @@ class Layout:
                 found.append(reading)
         return tuple(found)
 
-    def spent_reset(self, headers: Mapping[str, str], reference: float) -> float | None:
-        """Seconds until the slowest spent limit is whole again; an upper bound for the wait."""
+    def spent_reset(
+        self, headers: Mapping[str, str], reference: float, refused_window: float | None = None
+    ) -> float | None:
+        """Seconds until the slowest spent limit is whole again; an upper bound for the wait.
+
+        A limit over a shorter window than the one that refused says nothing of that one: on
+        a day's refusal OpenAI and Groq show the buckets of the minute.
+        """
         waits = [
             wait
             for row in self._rows
-            if times.number(headers.get(row.remaining, "")) == 0.0
+            if (row.window or DAY) >= (refused_window or 0.0)
+            and times.number(headers.get(row.remaining, "")) == 0.0
             and (wait := _reset(row, headers, reference)) is not None
         ]
         return max(waits, default=None)

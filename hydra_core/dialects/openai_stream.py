@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects.completion import EMPTY, end_verdict, text_of, usage_of
 from hydra_core.dialects.json_body import loads
+from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger
 from hydra_core.dialects.verdicts import invalid, judge, judge_value
 from hydra_core.wire import StreamEvent, Verdict
@@ -24,7 +25,17 @@ TRUNCATED: Final = "the stream ended without a finish reason and without [DONE]"
 class ChatSteps:
     """What the events of one chat stream mean; `streams.Steps`."""
 
-    __slots__ = ("_finished", "_good", "_headers", "_merger", "_now", "_some", "_status", "_vendor")
+    __slots__ = (
+        "_answer",
+        "_finished",
+        "_good",
+        "_headers",
+        "_merger",
+        "_now",
+        "_some",
+        "_status",
+        "_vendor",
+    )
 
     def __init__(self, vendor: Vendor, status: int, headers: Mapping[str, str], now: float) -> None:
         self._vendor = vendor
@@ -32,6 +43,7 @@ class ChatSteps:
         self._headers = headers
         self._now = now
         self._merger = ToolCallMerger()
+        self._answer = AnswerCalls()
         self._good = Verdict(status=status)
         self._some = False  # anything a reader would see has come
         self._finished = False
@@ -70,11 +82,14 @@ class ChatSteps:
         delta = choice.get("delta") or choice.get("message")
         delta = delta if isinstance(delta, dict) else {}
         text = text_of(delta.get("content")) or text_of(delta.get("refusal"))
-        calls = self._calls(delta.get("tool_calls")) if delta.get("tool_calls") else ()
+        calls: tuple[ToolCall, ...] = ()
+        if delta.get("tool_calls"):
+            told, calls = self._answer.split(self._calls(delta["tool_calls"]))
+            text += told
         content = bool(text or calls)
         self._some = self._some or content
         finish = choice.get("finish_reason")
-        finish = finish if isinstance(finish, str) else None
+        finish = self._answer.finish(finish) if isinstance(finish, str) else None
         verdict = None
         if finish is not None:
             self._finished = True

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.dialects.structure import by_tool
+
 if TYPE_CHECKING:
     from hydra_core.messages import Message
 
@@ -22,6 +24,7 @@ class Parameters:
     `reasoning_drop` too, and want `reasoning_rename`. `ceilings` are the
     largest accepted values. `stream_usage` False: `stream_options` is refused.
     `call_ids_of_nine`: ids of tool calls must be nine letters or digits.
+    `json_by_tool`: `response_format` is ignored, and a tool takes its place.
     """
 
     drop: frozenset[str] = frozenset()
@@ -34,10 +37,13 @@ class Parameters:
     stream_usage: bool = True
     nests_extra_body: bool = False
     call_ids_of_nine: bool = False
+    json_by_tool: bool = False
 
     def fit(self, params: dict[str, Any], model: str) -> dict[str, Any]:
         """A copy of the parameters that this vendor accepts for this model."""
         fitted = self._with_extra_body(params)
+        if self.json_by_tool:
+            fitted = by_tool(fitted)
         dropped, renamed = self.drop, self.rename
         if self.reasoning_models and _pattern(self.reasoning_models).search(model):
             dropped, renamed = dropped | self.reasoning_drop, renamed + self.reasoning_rename

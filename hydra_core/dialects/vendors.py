@@ -167,7 +167,9 @@ _ALL: Final = (
     Vendor(
         "anthropic_compat",
         _ANTHROPIC_COMPAT_LAYOUT,
-        parameters=Parameters(drop=frozenset({"n"}), ceilings=(("temperature", 1.0),)),
+        parameters=Parameters(
+            drop=frozenset({"n"}), ceilings=(("temperature", 1.0),), json_by_tool=True
+        ),
         hint_header="anthropic-organization-id",
         hint_words=r"\(org: ([\w-]+)",
     ),

@@ -4,7 +4,8 @@
 2. The calendar beats hints, where the vendor's day is certain.
 3. Else the largest of the hints in this reply.
 4. Without a hint: the bucket arithmetic of limit, used and requested.
-5. Without that: the slowest reset of a limit with nothing remaining.
+5. Without that: the slowest reset of a limit with nothing remaining, if it is over no
+   shorter window than the limit that refused.
 
 Waits are not clamped here: the one who waits decides how often to look again.
 """
@@ -75,7 +76,9 @@ def retry_after(vendor: Vendor, refusal: Refusal) -> float | None:
         return hint
     if refusal.fault in _RATES and refusal.limit.refill_wait is not None:
         return refusal.limit.refill_wait
-    reset = vendor.layout.spent_reset(refusal.headers, refusal.reference)
+    reset = vendor.layout.spent_reset(
+        refusal.headers, refusal.reference, refusal.limit.window
+    )
     return midnight if reset is None else reset
 
 
