@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.engine.durations import duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 HEADER: Final = ("key", "state", "calls", "failed", "in flight", "limits used")
 NUMBERS: Final = frozenset({"calls", "failed", "in flight"})
+_LONG: Final = 100.0  # seconds; a longer wait is read in minutes and hours
 STYLES: Final = {
     "active": "green",
     "resting": "yellow",
@@ -74,7 +77,7 @@ def _row(key: Mapping[str, Any]) -> KeyRow:
 def _told(key: Mapping[str, Any]) -> str:
     state, wait, fault = key["state"], key["available_in"], key["last_fault"]
     if wait:
-        return f"{state} {wait:.1f} s"
+        return f"{state} {duration(wait) if wait >= _LONG else f'{wait:.1f} s'}"
     return f"{state}: {fault}" if state == "dead" and fault else str(state)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hydra_core.engine.dispatch import Dispatch, GiveUp
-from hydra_core.errors import DeadlineExceeded, PoolExhausted
+from hydra_core.errors import ContextTooLong, DeadlineExceeded, PoolExhausted, RequestRejected
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Size
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FallbackDispatch(Dispatch):
-    """A Dispatch that goes on along `smaller` when its route has no capacity in time.
+    """A Dispatch that goes on along `smaller` when its route has no capacity in time, or ever.
 
     It stays one journey: one deadline, one patience, one trail of attempts.
     """
@@ -49,13 +49,23 @@ class FallbackDispatch(Dispatch):
 
     def _steps_down(self, error: HydraError, now: float) -> bool:
         smaller, self._smaller = self._smaller, None
-        if smaller is None or not isinstance(error, PoolExhausted) or self._over(now):
+        if smaller is None or self._over(now):
             return False
-        self._before, self._error = error, None
+        if isinstance(error, PoolExhausted):
+            self._before = error
+        elif not self._beyond_every_limit(error):
+            return False
+        self._error = None
         self._route = smaller
         self._avoid = set()
         self._keep_out_of_small_windows()
         return True
+
+    def _beyond_every_limit(self, error: HydraError) -> bool:
+        """No key's limit or budget would ever take it; a cheaper model may, with its own."""
+        return isinstance(error, RequestRejected) and not (
+            isinstance(error, ContextTooLong) or self.attempts
+        )
 
     def _joined(self, before: PoolExhausted, last: HydraError) -> PoolExhausted:
         """One error for both routes. What a smaller model refused, the larger may take later."""
