@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from hydra_core.wire import LimitKind
 
 # A rolling window's bookings are stored in this many pieces, each dated late: what it
-# holds returns up to a fiftieth of the window later than it might.
+# holds returns up to a fiftieth of the window later than it might. Few stay as they are.
 _PIECES: Final = 50
+_FEW: Final = 4
 _ALL: Final = 1 << 30
 _LONGEST: Final = 32 * 86_400.0  # a month; no provider's window is longer
 _MOST: Final = 1e12  # tokens; a larger number is damage
@@ -80,7 +81,7 @@ def told(window: Window, now: float, wall: float) -> dict[str, Any]:
 
 def _pieces(window: Window, now: float) -> Iterator[tuple[float, float]]:
     frees = window.frees(now, _ALL)
-    if len(frees) <= _PIECES:
+    if len(frees) <= _FEW:
         yield from frees
         return
     width = window.length / _PIECES

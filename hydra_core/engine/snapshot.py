@@ -10,6 +10,8 @@ Law 2: the configuration beats the memory, and the provider's next word beats bo
 Law 3: what we inferred (doubts, breakers) is not remembered: it is soon inferred again.
 Law 4: a key is known by what `identities` calls it, so that the rest of a key that was
        replaced under the same name does not fall on the new one.
+Law 5: that all keys of a provider are dead is not believed: who starts anew has mended
+       something, or the provider has, and one call of each tells.
 
 Stored moments are seconds since 1970.
 """
@@ -111,14 +113,17 @@ def restore(
     if data.get("version") != VERSION:
         return
     rows, models = data.get("deployments"), data.get("models")
-    counts: dict[QuotaGroup, list[Count]] = {}
+    known: dict[Deployment, _Known] = {}
     for deployment in manager.deployments:
         row = rows.get(_name(deployment, identities)) if isinstance(rows, dict) else None
-        known = None if row is None else _known(row, wall, manager.scale)
-        if known is None:
-            continue
-        _apply(deployment, known, now)
-        counts.setdefault(deployment.group, []).extend(known.counts)
+        read = None if row is None else _known(row, wall, manager.scale)
+        if read is not None:
+            known[deployment] = read
+    living = {d.provider for d in manager.deployments if d not in known or not known[d].dead}
+    counts: dict[QuotaGroup, list[Count]] = {}
+    for deployment, read in known.items():
+        _apply(deployment, read, now, hopeful=deployment.provider not in living)
+        counts.setdefault(deployment.group, []).extend(read.counts)
     for group, stored in counts.items():
         recount(group, stored, now)
     for model in {deployment.model: None for deployment in manager.deployments}:
@@ -198,6 +203,11 @@ class _Known:
     rests: tuple[tuple[str, float, Fault], ...]
     counts: tuple[Count, ...]
 
+    @property
+    def dead(self) -> bool:
+        """True when its key was refused for good."""
+        return any(scope == "key" and left == NEVER for scope, left, _ in self.rests)
+
 
 def _known(row: Mapping[str, Any], wall: float, scale: float) -> _Known | None:
     """The row, or None if it makes no sense, is too old, or counts time at another scale."""
@@ -223,7 +233,8 @@ def _known(row: Mapping[str, Any], wall: float, scale: float) -> _Known | None:
         return None
 
 
-def _apply(deployment: Deployment, known: _Known, now: float) -> None:
+def _apply(deployment: Deployment, known: _Known, now: float, *, hopeful: bool) -> None:
+    """`hopeful`: refusals for good are not believed, since no key of the provider has none."""
     ago = known.troubled_ago
     deployment.score.recall(
         reliability=known.reliability,
@@ -234,7 +245,7 @@ def _apply(deployment: Deployment, known: _Known, now: float) -> None:
     scopes = _scopes(deployment)
     for scope, left, fault in known.rests:
         rest = scopes.get(scope)
-        if rest is not None and left > 0.0:
+        if rest is not None and left > 0.0 and not (hopeful and left == NEVER):
             rest.cool(NEVER if left == NEVER else now + min(left, LONGEST_WAIT), fault)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hydra_core.cli import entry
 from hydra_core.cli.session import configured
 from hydra_core.errors import ConfigError
-from hydra_core.testing import FakeProvider
+from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 
 CANARY = "sk-canary-0123456789abcdef"
 PROGRAM = [sys.executable, "-c", "import sys; from hydra_core.cli import main; sys.exit(main())"]
@@ -140,3 +140,24 @@ def test_status_as_json_is_the_health_report(run, config):
     keys = ended.json["providers"]["fake"]["keys"]
     assert [key["name"] for key in keys] == ["fake-1", "fake-2"]
     assert {"state", "available_in", "limits", "score"} <= keys[0].keys()
+
+
+def test_status_shows_what_an_earlier_run_stored(run, place):
+    """A second process says what the first one met, how old that is, and makes no call."""
+    limits = FakeLimits(rpm=30, rpd=50)
+    keys = [FakeKey(f"{CANARY}-{number}", limits=limits) for number in (1, 2)]
+    with FakeProvider(keys) as served:
+        file = place / "keys.json"
+        settings = {"store": f"sqlite:///{place}/hydra.db", "strategy": "priority"}
+        file.write_text(json.dumps(served.config(**settings)))
+        assert "Nothing is stored yet" in run("status", "--config", file).err
+        served.fail("rate_limit", key=0, times=1, retry_after=7200)
+        assert run("chat", "hello", "--config", file).status == 0
+        sent = len(served.log)
+        ended, told = (run("status", "--config", file, *more) for more in ((), ("--json",)))
+        assert len(served.log) == sent
+    assert "resting 2 h 0 min" in ended.out
+    assert "rpd 1/50" in ended.out
+    assert "an earlier run stored it" in ended.err
+    assert 0 <= told.json["stored_age"] < 60
+    assert [e["fault"] for e in told.json["recent_errors"]] == ["rate_limit_minute"]

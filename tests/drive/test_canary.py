@@ -180,19 +180,17 @@ CLIENTS = [(source, "pyreqwest") for source in ECHOES] + [
 
 @pytest.mark.parametrize(("source", "transport"), CLIENTS)
 def test_an_echoed_key_is_nowhere(raw, tmp_path, caplog, capfd, recwarn, source, transport):
-    """Replies, errors with all variables, logs, reports, warnings, the cache file: no key."""
+    """Replies, errors with all variables, logs, reports, warnings, what is stored: no key."""
     caplog.set_level(logging.DEBUG)
     server = raw(lambda head: ECHOES[source](sent_key(head)))
-    store = tmp_path / "hydra.db"
     config = {
         "providers": [server.provider(keys=KEYS)],
-        "store": f"sqlite:///{store}",
         "transport": transport,
         "max_wait": 0.0,
     }
     sinks = {}
-    for door in DOORS:
-        with Hydra(config) as hydra:
+    for number, door in enumerate(DOORS):  # each without the memory of what the others met
+        with Hydra({**config, "store": f"sqlite:///{tmp_path}/{number}.db"}) as hydra:
             everything(hydra, door, sinks)
     assert len(server.heads) >= len(DOORS)
     sinks["logs"] = "\n".join(f"{r.getMessage()} {r.args} {r.exc_text}" for r in caplog.records)

@@ -178,6 +178,20 @@ def test_a_dead_key_stays_dead_until_it_is_replaced(make_pool):
     assert not any(d.rests_at(5.0) for d in pool.deployments)
 
 
+def test_a_provider_without_a_living_key_is_tried_again(make_pool):
+    """All its keys refused is as likely the provider's fault, or mended; others stay dead."""
+    keys = [{"name": "a"}, {"name": "b", "provider": "other"}, {"name": "c", "provider": "other"}]
+    first = make_pool(keys)
+    for name, avoided in (("a", "bc"), ("b", "ac")):
+        lease = first.lease(0.0, avoid=[first.by(other) for other in avoided])
+        assert lease.deployment.key == name
+        first.fail(lease, 0.0, Fault.AUTH)
+    pool = reborn(make_pool, keys, stored(first, 0.0))
+    assert {d.key: d.hard_until == NEVER for d in pool.deployments} == {
+        "a": False, "b": True, "c": False,
+    }  # fmt: skip
+
+
 def test_a_restored_rest_is_obeyed_at_once(make_pool):
     """The first lease after a restart goes to the key that may be used."""
     keys = [{"name": "a"}, {"name": "b"}]
