@@ -239,7 +239,13 @@ class _Keeper:
         return changed
 
     def _taken(self, deployments: Sequence[Deployment]) -> Sections:
-        sections: Sections = {}
+        sections: Sections = {
+            "accounts": self._gate.ask(
+                lambda manager, _: snapshot.shared_accounts(
+                    manager, self._wall(), self._identities
+                )
+            )
+        }
         for slice_ in _slices(deployments, _TAKE):
             taken = self._gate.ask(partial(self._slice, slice_))
             for section, rows in taken.items():

@@ -74,6 +74,21 @@ def test_what_a_key_has_used_of_its_day_is_known_to_the_next_process(opened):
         assert fake.violations == ()
 
 
+def test_what_a_budget_has_spent_of_its_day_is_known_to_the_next_process(opened):
+    """The owner's money is not spent twice because the process began anew."""
+    with provider() as fake:
+        with opened(fake, budget={"tokens_per_day": 1000}) as first:
+            kinds = [first.chat(f"question {n}", max_tokens=300).kind for n in range(3)]
+            while kinds[-1] == "full":
+                kinds.append(first.chat("more", max_tokens=300).kind)
+        spent = fake.served
+        with opened(fake, budget={"tokens_per_day": 1000}) as second:
+            assert second.chat("again", max_tokens=300).kind == "wait"
+        assert fake.served == spent
+        with opened(fake, budget={"tokens_per_day": 5000}) as third:
+            assert third.chat("with more", max_tokens=300).kind == "full"
+
+
 def test_limits_that_were_never_configured_are_known_to_the_next_process(opened):
     """What the headers said of a key's limits is in its health report before any call."""
     with provider(rpd=50, vendor="groq") as fake:

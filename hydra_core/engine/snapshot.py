@@ -18,34 +18,37 @@ Stored moments are seconds since 1970.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.engine.counts import Count, count_of, plain_number, recount, told
-from hydra_core.engine.health import LONGEST_WAIT
+from hydra_core.engine.accounts import Shared
+from hydra_core.engine.counts import Count, plain_number, recount
+from hydra_core.engine.deployment_row import (
+    KEEP_SECONDS,
+    NONSENSE,
+    Known,
+    known_of,
+    merged,
+    row_of,
+    tell,
+)
 from hydra_core.engine.windows import NEVER
-from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hydra_core.engine.deployment import Deployment, ModelFacts
-    from hydra_core.engine.health import Rest
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.quota import QuotaGroup
 
+__all__ = ["KEEP_SECONDS", "VERSION", "mark", "merged", "restore", "shared_accounts", "take"]
+
 VERSION: Final = 1
 
-KEEP_SECONDS: Final = 30 * 86_400.0
-"""What was learned longer ago is not believed: plans, prices and servers have changed."""
-
-_SLOWEST: Final = 3_600.0  # seconds of latency
 _MODEL_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "tokens_per_char": (0.01, 4.0),
     "deviation": (0.0, 4.0),
     "usual_output": (1.0, 1e6),
 }
-_NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
 
 
 def take(
@@ -56,24 +59,21 @@ def take(
     identities: Mapping[tuple[str, str], str] | None = None,
     deployments: Iterable[Deployment] | None = None,
 ) -> dict[str, Any]:
-    """What is known now, as JSON data: {"version", "deployments": {...}, "models": {...}}.
+    """What is known now, as JSON data: "version", and "deployments", "models", "accounts" by name.
 
     `now` is monotonic and `wall` seconds since 1970, of the same instant. `identities`
     names the keys, by (provider, key name); without it their own names do. `deployments`
-    limits it to some of them, so that a large pool can be taken in slices.
+    limits it to some of them, so that a large pool can be taken in slices; "accounts" is
+    left out then (see `shared_accounts`).
     """
     chosen = manager.deployments if deployments is None else tuple(deployments)
     scale = manager.scale
+    whole = {"accounts": shared_accounts(manager, wall, identities)} if deployments is None else {}
     return {
         "version": VERSION,
+        **whole,
         "deployments": {
-            _name(deployment, identities): {
-                "at": wall,
-                "scale": scale,
-                "score": _score(deployment, now, wall),
-                "rests": _rests(deployment, now, wall),
-                "windows": [told(window, now, wall) for window in deployment.group.windows],
-            }
+            _name(deployment, identities): row_of(deployment, scale, now, wall)
             for deployment in chosen
         },
         "models": {
@@ -85,6 +85,20 @@ def take(
         },
         "budgets": manager.allowances.taken(chosen, now),
     }
+
+
+def shared_accounts(
+    manager: KeyManager, wall: float, identities: Mapping[tuple[str, str], str] | None = None
+) -> dict[str, Any]:
+    """Which keys share a quota, as JSON data: the section "accounts" of a snapshot."""
+    rows: dict[str, Any] = {}
+    for shared in manager.accounts.shared():
+        if len(shared.keys) < 2:
+            continue
+        keys = [_identity((shared.provider, key), identities) for key in shared.keys]
+        name = f"{shared.provider}/{keys[0] if shared.hint is None else shared.hint}"
+        rows[name] = {"at": wall, "provider": shared.provider, "hint": shared.hint, "keys": keys}
+    return rows
 
 
 def mark(deployment: Deployment) -> tuple[float, ...]:
@@ -113,16 +127,17 @@ def restore(
     if data.get("version") != VERSION:
         return
     rows, models = data.get("deployments"), data.get("models")
-    known: dict[Deployment, _Known] = {}
+    _rejoin(manager, data.get("accounts"), now, wall, identities)
+    known: dict[Deployment, Known] = {}
     for deployment in manager.deployments:
         row = rows.get(_name(deployment, identities)) if isinstance(rows, dict) else None
-        read = None if row is None else _known(row, wall, manager.scale)
+        read = None if row is None else known_of(row, wall, manager.scale)
         if read is not None:
             known[deployment] = read
     living = {d.provider for d in manager.deployments if d not in known or not known[d].dead}
     counts: dict[QuotaGroup, list[Count]] = {}
     for deployment, read in known.items():
-        _apply(deployment, read, now, hopeful=deployment.provider not in living)
+        tell(deployment, read, now, hopeful=deployment.provider not in living)
         counts.setdefault(deployment.group, []).extend(read.counts)
     for group, stored in counts.items():
         recount(group, stored, now)
@@ -134,119 +149,39 @@ def restore(
     manager.reconsider(now)
 
 
-def merged(theirs: Mapping[str, Any], ours: dict[str, Any], wall: float) -> dict[str, Any]:
-    """One deployment's row of two processes that share its key, neither of which saw all.
-
-    The larger count of each limit, the longer rest of each scope, and our opinions.
-    """
-    known = _known(theirs, wall, ours["scale"])
-    if known is None:
-        return ours
-    own = {(row["kind"], row["length"]): row for row in ours["windows"]}
-    for row, count in zip(theirs["windows"], known.counts, strict=True):
-        limit = (row["kind"], row["length"])
-        if limit not in own or count_of(own[limit], wall, wall).used < count.used:
-            own[limit] = row
-    rests = dict(ours["rests"])
-    for scope, left, _ in known.rests:
-        until = rests.get(scope, [wall])[0]
-        if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
-            rests[scope] = theirs["rests"][scope]
-    return {**ours, "windows": list(own.values()), "rests": rests}
-
-
 def _name(deployment: Deployment, identities: Mapping[tuple[str, str], str] | None) -> str:
-    place = (deployment.provider, deployment.key)
-    key = deployment.key if identities is None else identities.get(place, deployment.key)
+    key = _identity((deployment.provider, deployment.key), identities)
     return f"{deployment.provider}/{key}/{deployment.model.name}"
 
 
-def _scopes(deployment: Deployment) -> dict[str, Rest]:
-    return {
-        "deployment": deployment.own_rest,
-        "key": deployment.scopes.key,
-        "account": deployment.scopes.account,
-        "group": deployment.scopes.group,
-        "model": deployment.model.rest,
-        "provider": deployment.scopes.provider,
+def _identity(place: tuple[str, str], identities: Mapping[tuple[str, str], str] | None) -> str:
+    return place[1] if identities is None else identities.get(place, place[1])
+
+
+def _rejoin(
+    manager: KeyManager,
+    rows: object,
+    now: float,
+    wall: float,
+    identities: Mapping[tuple[str, str], str] | None,
+) -> None:
+    """Keys that proved to share a quota are one account from the start."""
+    names = {
+        (d.provider, _identity((d.provider, d.key), identities)): d.key
+        for d in manager.deployments
     }
-
-
-def _rests(deployment: Deployment, now: float, wall: float) -> dict[str, list[Any]]:
-    """The cooldowns by scope: [until, fault], until None where no timer ends it."""
-    return {
-        scope: [None if rest.dead else wall + rest.hard_until - now, rest.fault.value]
-        for scope, rest in _scopes(deployment).items()
-        if rest.hard_until > now and rest.fault is not None
-    }
-
-
-def _score(deployment: Deployment, now: float, wall: float) -> dict[str, float | None]:
-    score = deployment.score
-    troubled = score.troubled_at
-    return {
-        "reliability": score.reliability,
-        "latency": score.latency,
-        "quality": score.quality,
-        "troubled_at": None if troubled is None else wall + troubled - now,
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A stored row, read and found plausible; times are seconds from or before now."""
-
-    reliability: float
-    latency: float | None
-    quality: float
-    troubled_ago: float | None
-    rests: tuple[tuple[str, float, Fault], ...]
-    counts: tuple[Count, ...]
-
-    @property
-    def dead(self) -> bool:
-        """True when its key was refused for good."""
-        return any(scope == "key" and left == NEVER for scope, left, _ in self.rests)
-
-
-def _known(row: Mapping[str, Any], wall: float, scale: float) -> _Known | None:
-    """The row, or None if it makes no sense, is too old, or counts time at another scale."""
-    try:
-        taken = plain_number(row["at"], 0.0, NEVER)
-        if wall - taken > KEEP_SECONDS or row["scale"] != scale:
-            return None
-        present = max(taken, wall)  # a clock that went back must lengthen no rest
-        score, troubled = row["score"], row["score"]["troubled_at"]
-        latency = score["latency"]
-        return _Known(
-            reliability=plain_number(score["reliability"], 0.0, 1.0),
-            latency=None if latency is None else plain_number(latency, 0.0, _SLOWEST),
-            quality=plain_number(score["quality"], 0.0, 1.0),
-            troubled_ago=None if troubled is None else max(0.0, present - troubled),
-            rests=tuple(
-                (scope, NEVER if until is None else float(until) - present, Fault(fault))
-                for scope, (until, fault) in row["rests"].items()
-            ),
-            counts=tuple(count_of(window, taken, wall) for window in row["windows"]),
-        )
-    except _NONSENSE:
-        return None
-
-
-def _apply(deployment: Deployment, known: _Known, now: float, *, hopeful: bool) -> None:
-    """`hopeful`: refusals for good are not believed, since no key of the provider has none."""
-    ago = known.troubled_ago
-    deployment.score.recall(
-        reliability=known.reliability,
-        latency=known.latency,
-        quality=known.quality,
-        troubled_at=None if ago is None else now - ago,
-    )
-    scopes = _scopes(deployment)
-    for scope, left, fault in known.rests:
-        rest = scopes.get(scope)
-        if rest is not None and left > 0.0 and not (hopeful and left == NEVER):
-            rest.cool(NEVER if left == NEVER else now + min(left, LONGEST_WAIT), fault)
+    found: list[Shared] = []
+    for row in rows.values() if isinstance(rows, dict) else ():
+        try:
+            provider, hint = row["provider"], row["hint"]
+            present = (names.get((provider, key)) for key in row["keys"])
+            keys = tuple(key for key in present if key is not None)
+            fresh = wall - plain_number(row["at"], 0.0, NEVER) <= KEEP_SECONDS
+        except NONSENSE:
+            continue
+        if fresh and len(keys) > 1 and (hint is None or isinstance(hint, str)):
+            found.append(Shared(provider, hint, keys))
+    manager.accounts.recall(found, now)
 
 
 def _learn(model: ModelFacts, row: Mapping[str, Any], wall: float) -> None:
@@ -254,7 +189,7 @@ def _learn(model: ModelFacts, row: Mapping[str, Any], wall: float) -> None:
         if wall - plain_number(row["at"], 0.0, NEVER) > KEEP_SECONDS:
             return
         learned = {name: plain_number(row[name], *span) for name, span in _MODEL_BOUNDS.items()}
-    except _NONSENSE:
+    except NONSENSE:
         return
     for name, value in learned.items():
         setattr(model, name, value)

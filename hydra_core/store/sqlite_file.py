@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,20 +29,20 @@ class Unusable(Exception):
     """This store will not do, now or later; the message says why and what to do."""
 
 
-class SqliteFile:
-    """One SQLite file (WAL, mode 0600). Not safe for two threads at once.
-
-    Whoever derives from it makes its tables in `migrate`, or raises `Unusable` there.
-    """
+class SqliteFile(ABC):
+    """One SQLite file (WAL, mode 0600). Not safe for two threads at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine: Engine | None = None
         self._inode = 0
 
+    @abstractmethod
     def migrate(self, connection: Connection) -> None:
-        """Make the tables, unless they are there: opening a file that has them writes nothing."""
-        raise NotImplementedError
+        """Make the tables, or raise `Unusable` for a newer Hydra's.
+
+        A file that has them is not written to, so a damaged one is kept as it was found.
+        """
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:

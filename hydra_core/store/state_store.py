@@ -35,6 +35,7 @@ _KEEP_SECONDS: Final = 30 * 86_400.0
 _READ_WAIT: Final = 0.2  # a start is not delayed longer by another process's writing
 _CONNECT_WAIT: Final = 2
 _SALT_BYTES: Final = 16
+_READ_ONLY: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 _CREATE: Final = (
     "CREATE TABLE IF NOT EXISTS hydra_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -238,7 +239,7 @@ def _reader(path: Path) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+        if error.sqlite_errorcode & 0xFF not in _READ_ONLY:
             raise
         return sqlite3.connect(f"{address}?immutable=1", uri=True, timeout=_READ_WAIT)
     except BaseException:

@@ -10,7 +10,7 @@ import pytest
 from hydra_core.engine.snapshot import KEEP_SECONDS, mark, merged, restore, take
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
-from hydra_core.wire import DAY, MINUTE, LimitReading
+from hydra_core.wire import DAY, MINUTE, LimitReading, Verdict
 
 HOUR = 3600.0
 WALL = 1_790_000_000.0
@@ -308,3 +308,23 @@ def test_a_slice_is_part_of_the_whole(make_pool):
     assert list(some["deployments"]) == ["acme/b/m"]
     assert some["deployments"].items() <= whole["deployments"].items()
     assert list(some["models"]) == ["acme/m"]
+
+
+def test_keys_that_proved_to_share_an_account_share_it_from_the_start(make_pool):
+    """What the provider's words showed is not to be shown again; each count is one count."""
+    keys = [{"name": name, "rpd": 10} for name in ("a", "b", "c")]
+    first = make_pool(keys)
+    for name in ("a", "b"):
+        avoided = [d for d in first.deployments if d.key != name]
+        lease = first.lease(0.0, avoid=avoided)
+        first.manager.heard(lease, Verdict(status=200, scope_hint="org-1"), 0.0)
+        first.manager.settle(lease, 0.0, tokens=1.0)
+    old = {("acme", name): name * 4 for name in "abc"}
+    data = stored(first, 0.0, identities=old)
+    pool = reborn(make_pool, keys, data, identities=old)
+    a, b, c = pool.deployments
+    assert a.group is b.group is not c.group
+    assert a.group.windows[0].used(5.0) == 2
+    replaced = {**old, ("acme", "b"): "another"}
+    pool = reborn(make_pool, keys, data, identities=replaced)
+    assert pool.by("a").group is not pool.by("b").group

@@ -1,0 +1,173 @@
+"""One deployment's row of a snapshot: written, read back with distrust, told, and merged.
+
+Stored moments are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from hydra_core.engine.counts import Count, count_of, plain_number, told
+from hydra_core.engine.health import LONGEST_WAIT
+from hydra_core.engine.windows import NEVER
+from hydra_core.messages import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hydra_core.engine.budget import Budget
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.health import Rest
+
+KEEP_SECONDS: Final = 30 * 86_400.0
+"""What was learned longer ago is not believed: plans, prices and servers have changed."""
+
+NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError)
+"""What reading a damaged row may raise."""
+
+_SLOWEST: Final = 3_600.0  # seconds of latency
+_MOST_SPENT: Final = 1e12  # tokens of a day; more is damage
+
+
+def row_of(deployment: Deployment, scale: float, now: float, wall: float) -> dict[str, Any]:
+    """What is known of a deployment, as JSON data; `scale` is that of its windows."""
+    return {
+        "at": wall,
+        "scale": scale,
+        "score": _score(deployment, now, wall),
+        "rests": _rests(deployment, now, wall),
+        "windows": [told(window, now, wall) for window in deployment.group.windows],
+        "budgets": [
+            [budget.name, budget.used(now), budget.ends] for budget in _budgets(deployment)
+        ],
+    }
+
+
+def _scopes(deployment: Deployment) -> dict[str, Rest]:
+    return {
+        "deployment": deployment.own_rest,
+        "key": deployment.scopes.key,
+        "account": deployment.scopes.account,
+        "group": deployment.scopes.group,
+        "model": deployment.model.rest,
+        "provider": deployment.scopes.provider,
+    }
+
+
+def _rests(deployment: Deployment, now: float, wall: float) -> dict[str, list[Any]]:
+    """The cooldowns by scope: [until, fault], until None where no timer ends it."""
+    return {
+        scope: [None if rest.dead else wall + rest.hard_until - now, rest.fault.value]
+        for scope, rest in _scopes(deployment).items()
+        if rest.hard_until > now and rest.fault is not None
+    }
+
+
+def _score(deployment: Deployment, now: float, wall: float) -> dict[str, float | None]:
+    score = deployment.score
+    troubled = score.troubled_at
+    return {
+        "reliability": score.reliability,
+        "latency": score.latency,
+        "quality": score.quality,
+        "troubled_at": None if troubled is None else wall + troubled - now,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A stored row, read and found plausible; times are seconds from or before now."""
+
+    reliability: float
+    latency: float | None
+    quality: float
+    troubled_ago: float | None
+    rests: tuple[tuple[str, float, Fault], ...]
+    counts: tuple[Count, ...]
+    budgets: tuple[tuple[str, float], ...]  # what days that still run have spent
+
+    @property
+    def dead(self) -> bool:
+        """True when its key was refused for good."""
+        return any(scope == "key" and left == NEVER for scope, left, _ in self.rests)
+
+
+def known_of(row: Mapping[str, Any], wall: float, scale: float) -> Known | None:
+    """The row, or None if it makes no sense, is too old, or counts time at another scale."""
+    try:
+        taken = plain_number(row["at"], 0.0, NEVER)
+        if wall - taken > KEEP_SECONDS or row["scale"] != scale:
+            return None
+        present = max(taken, wall)  # a clock that went back must lengthen no rest
+        score, troubled = row["score"], row["score"]["troubled_at"]
+        latency = score["latency"]
+        return Known(
+            reliability=plain_number(score["reliability"], 0.0, 1.0),
+            latency=None if latency is None else plain_number(latency, 0.0, _SLOWEST),
+            quality=plain_number(score["quality"], 0.0, 1.0),
+            troubled_ago=None if troubled is None else max(0.0, present - troubled),
+            rests=tuple(
+                (scope, NEVER if until is None else float(until) - present, Fault(fault))
+                for scope, (until, fault) in row["rests"].items()
+            ),
+            counts=tuple(count_of(window, taken, wall) for window in row["windows"]),
+            budgets=tuple(
+                (name, plain_number(used, 0.0, _MOST_SPENT))
+                for name, used, ends in row["budgets"]
+                if ends > present
+            ),
+        )
+    except NONSENSE:
+        return None
+
+
+def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> None:
+    """Tell a deployment, but for its counts, which belong to its quota group.
+
+    `hopeful`: refusals for good are not believed, since no key of the provider has none.
+    """
+    ago = known.troubled_ago
+    deployment.score.recall(
+        reliability=known.reliability,
+        latency=known.latency,
+        quality=known.quality,
+        troubled_at=None if ago is None else now - ago,
+    )
+    spent = dict(known.budgets)
+    for budget in _budgets(deployment):
+        budget.resume(spent.get(budget.name, 0.0), now)
+    scopes = _scopes(deployment)
+    for scope, left, fault in known.rests:
+        rest = scopes.get(scope)
+        if rest is not None and left > 0.0 and not (hopeful and left == NEVER):
+            rest.cool(NEVER if left == NEVER else now + min(left, LONGEST_WAIT), fault)
+
+
+def merged(theirs: Mapping[str, Any], ours: dict[str, Any], wall: float) -> dict[str, Any]:
+    """One deployment's row of two processes that share its key, neither of which saw all.
+
+    The larger count of each limit and budget, the longer rest of each scope, and our opinions.
+    """
+    known = known_of(theirs, wall, ours["scale"])
+    if known is None:
+        return ours
+    own = {(row["kind"], row["length"]): row for row in ours["windows"]}
+    for row, count in zip(theirs["windows"], known.counts, strict=True):
+        limit = (row["kind"], row["length"])
+        if limit not in own or count_of(own[limit], wall, wall).used < count.used:
+            own[limit] = row
+    rests = dict(ours["rests"])
+    for scope, left, _ in known.rests:
+        until = rests.get(scope, [wall])[0]
+        if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
+            rests[scope] = theirs["rests"][scope]
+    spent = dict(known.budgets)
+    budgets = [
+        [name, max(used, spent.get(name, 0.0)), ends] for name, used, ends in ours["budgets"]
+    ]
+    return {**ours, "windows": list(own.values()), "rests": rests, "budgets": budgets}
+
+
+def _budgets(deployment: Deployment) -> tuple[Budget, ...]:
+    return () if deployment.allowance is None else deployment.allowance.budgets
