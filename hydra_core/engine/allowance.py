@@ -6,11 +6,10 @@ Most deployments have no allowance at all; the path of their calls only looks th
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING
 
 from hydra_core.engine.durations import duration
 from hydra_core.engine.windows import NEVER
-from hydra_core.wire import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from hydra_core.engine.budget import Budget
     from hydra_core.engine.deployment import Deployment, ModelFacts, Size
     from hydra_core.engine.hours import Hours
-
-
-_MOST: Final = 1e12  # of dollars, tokens or seconds; a larger number is damage
 
 
 class Allowance:
@@ -155,22 +151,6 @@ class Allowances:
         """Who draws on this budget."""
         return self._drawn_on[budget]
 
-    def taken(self, deployments: Iterable[Deployment], now: float) -> dict[str, dict[str, float]]:
-        """What the budgets of some deployments have spent, as JSON data, by name.
-
-        `used` are US dollars or tokens, `ends` is the end of their day in wall seconds.
-        """
-        budgets = {b: None for d in deployments if d.allowance for b in d.allowance.budgets}
-        return {b.name: {"used": b.used(now), "ends": b.ends} for b in budgets}
-
-    def resume(self, rows: object, now: float, wall: float) -> None:
-        """Believe what `taken` told of days that have not ended; damaged rows are passed over."""
-        for name, budget in self.budgets.items():
-            row = rows.get(name) if isinstance(rows, dict) else None
-            used, ends = map(row.get, ("used", "ends")) if isinstance(row, dict) else (None, None)
-            if _is_amount(used) and _is_amount(ends) and wall < ends <= budget.ends + DAY:
-                budget.resume(used, now)
-
     def reanchor(self, offset: float, now: float) -> list[Deployment]:
         """The wall clock is now `offset` seconds ahead of the monotonic one; who is concerned."""
         for budget in self.budgets.values():
@@ -179,9 +159,3 @@ class Allowances:
             if deployment.allowance is not None and deployment.allowance.hours is not None:
                 deployment.allowance.hours.reanchor(offset)
         return self._deployments
-
-
-def _is_amount(value: object) -> TypeGuard[float]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return 0.0 <= value < _MOST

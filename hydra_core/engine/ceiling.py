@@ -36,14 +36,23 @@ class SlowStart:
         """`gap`: seconds between two calls, at first."""
         self.allowed = 1
         self._gap = gap
-        self._sent = 0
+        self._sent = 0.0
         self._sent_at = -_NEVER
 
     def sent(self, now: float) -> None:
         """A call goes out."""
-        self._sent += 1
+        self.resume(self._sent + 1)
         self._sent_at = now
-        self.allowed = max(1, int(self._sent / _GROWS))
+
+    @property
+    def sent_before(self) -> float:
+        """How many calls were let go."""
+        return self._sent
+
+    def resume(self, sent: float) -> None:
+        """Go on where so many calls have been let go, by an earlier process perhaps."""
+        self._sent = sent
+        self.allowed = max(1, int(sent / _GROWS))
 
     def opens(self, in_flight: int, now: float) -> float:
         """When the next call may be sent while so many are in flight."""

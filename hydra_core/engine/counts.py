@@ -12,11 +12,14 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.engine.bucket import Bucket
+from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.learning import end_slow_start
+from hydra_core.engine.study import Guess
 from hydra_core.engine.windows import SlidingWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.windows import Window
@@ -40,7 +43,8 @@ _SHAPES: Final[Mapping[type, str]] = {
 class Count:
     """One stored window: its limit, and (seconds from now, amount) of all that will return.
 
-    `resets_in` is seconds from now to a fixed window's next reset, None for the others.
+    `resets_in` is seconds from now to a fixed window's next reset, None for the others;
+    `guess` is (low, high, patience) where the limit was only supposed (`engine.study`).
     """
 
     kind: LimitKind
@@ -50,6 +54,7 @@ class Count:
     shape: str
     returns: tuple[tuple[float, float], ...]
     resets_in: float | None
+    guess: tuple[float, float, float] | None
 
     @property
     def used(self) -> float:
@@ -64,7 +69,30 @@ def plain_number(value: object, low: float, high: float) -> float:
     return float(value)
 
 
-def told(window: Window, now: float, wall: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class GroupCount:
+    """What a stored row says of its quota group.
+
+    `ceiling` is how many calls at once a refusal showed to be bearable, `sent` how many the
+    slow start had let go; None: neither was there.
+    """
+
+    windows: tuple[Count, ...]
+    ceiling: int | None
+    sent: float | None
+
+
+def group_row(group: QuotaGroup, now: float, wall: float) -> dict[str, Any]:
+    """A quota group as plain data."""
+    guesses = {} if group.study is None else group.study.guesses
+    return {
+        "windows": [_told(window, guesses.get(window), now, wall) for window in group.windows],
+        "ceiling": None if group.ceiling is None else group.ceiling.allowed,
+        "sent": None if group.slow_start is None else group.slow_start.sent_before,
+    }
+
+
+def _told(window: Window, guess: Guess | None, now: float, wall: float) -> dict[str, Any]:
     """A window as plain data, its moments as seconds since 1970."""
     row: dict[str, Any] = {
         "kind": window.kind,
@@ -76,6 +104,8 @@ def told(window: Window, now: float, wall: float) -> dict[str, Any]:
     }
     if isinstance(window, FixedWindow):
         row["resets_at"] = wall + window.resets_at - now
+    if guess is not None:
+        row["guess"] = [guess.low, guess.high, guess.patience]
     return row
 
 
@@ -91,6 +121,16 @@ def _pieces(window: Window, now: float) -> Iterator[tuple[float, float]]:
         pieces[piece] = pieces.get(piece, 0.0) + amount
     for piece in sorted(pieces):
         yield piece * width, pieces[piece]
+
+
+def group_of(row: Mapping[str, Any], taken: float, wall: float) -> GroupCount:
+    """What a row says of its group; raises as `count_of`."""
+    ceiling, sent = row["ceiling"], row["sent"]
+    return GroupCount(
+        tuple(count_of(window, taken, wall) for window in row["windows"]),
+        None if ceiling is None else int(plain_number(ceiling, 1, _MOST)),
+        None if sent is None else plain_number(sent, 0, _MOST),
+    )
 
 
 def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
@@ -113,6 +153,7 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
         if wait > 0.0:
             returns.append((wait, amount))
     resets_at = row.get("resets_at")
+    guess = row.get("guess")
     resets_in = None if resets_at is None else plain_number(resets_at - present, -1e12, 2 * length)
     return Count(
         kind=row["kind"],
@@ -122,20 +163,26 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
         shape=row["shape"],
         returns=tuple(returns),
         resets_in=resets_in,
+        guess=None if guess is None else _guess_of(*guess),
     )
 
 
-def recount(group: QuotaGroup, counts: Iterable[Count], now: float) -> None:
+def _guess_of(low: object, high: object, patience: object) -> tuple[float, float, float]:
+    least = plain_number(low, 0.0, _MOST)
+    return least, plain_number(high, least, _MOST), plain_number(patience, 1.0, _MOST)
+
+
+def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: float) -> None:
     """Give a group back its learned limits, and what of them was used.
 
     A limit that the configuration states keeps its own size. Of several counts of one
     limit (each key of an account kept one) the largest holds.
     """
-    stored = list(counts)
-    for count in stored:
+    counts = [count for row in stored for count in row.windows]
+    for count in counts:
         if not count.configured and group.window(count.kind, count.length) is None:
-            group.windows.append(_learned(count, now))
-    for count in sorted(stored, key=lambda count: count.used, reverse=True):
+            _open(group, count, now)
+    for count in sorted(counts, key=lambda count: count.used, reverse=True):
         window = group.window(count.kind, count.length)
         if window is None:
             continue  # the configuration stated it, and does so no more
@@ -143,6 +190,23 @@ def recount(group: QuotaGroup, counts: Iterable[Count], now: float) -> None:
         for wait, amount in sorted(count.returns, reverse=True):  # what returns last comes first
             used += amount
             window.observe(used, None if isinstance(window, FixedWindow) else wait, now)
+    ceilings = [row.ceiling for row in stored if row.ceiling is not None]
+    if ceilings and group.ceiling is None:
+        group.ceiling = Ceiling(min(ceilings), now, scale)
+    if group.slow_start is not None:
+        group.slow_start.resume(max((row.sent or 0.0 for row in stored), default=0.0))
+        end_slow_start(group, scale)
+
+
+def _open(group: QuotaGroup, count: Count, now: float) -> None:
+    if count.guess is None:
+        group.windows.append(_learned(count, now))
+    elif group.study is not None:  # else all limits are told, and nothing is supposed
+        window = _learned(count, now)
+        window.tentative = True
+        group.windows.append(window)
+        low, high, patience = count.guess
+        group.study.suppose(Guess(window, low, high, now, patience))
 
 
 def _learned(count: Count, now: float) -> Window:

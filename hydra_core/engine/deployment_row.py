@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.engine.counts import Count, count_of, plain_number, told
+from hydra_core.engine.counts import GroupCount, count_of, group_of, group_row, plain_number
 from hydra_core.engine.health import LONGEST_WAIT
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
@@ -37,7 +37,7 @@ def row_of(deployment: Deployment, scale: float, now: float, wall: float) -> dic
         "scale": scale,
         "score": _score(deployment, now, wall),
         "rests": _rests(deployment, now, wall),
-        "windows": [told(window, now, wall) for window in deployment.group.windows],
+        **group_row(deployment.group, now, wall),
         "budgets": [
             [budget.name, budget.used(now), budget.ends] for budget in _budgets(deployment)
         ],
@@ -84,7 +84,7 @@ class Known:
     quality: float
     troubled_ago: float | None
     rests: tuple[tuple[str, float, Fault], ...]
-    counts: tuple[Count, ...]
+    group: GroupCount
     budgets: tuple[tuple[str, float], ...]  # what days that still run have spent
 
     @property
@@ -111,7 +111,7 @@ def known_of(row: Mapping[str, Any], wall: float, scale: float) -> Known | None:
                 (scope, NEVER if until is None else float(until) - present, Fault(fault))
                 for scope, (until, fault) in row["rests"].items()
             ),
-            counts=tuple(count_of(window, taken, wall) for window in row["windows"]),
+            group=group_of(row, taken, wall),
             budgets=tuple(
                 (name, plain_number(used, 0.0, _MOST_SPENT))
                 for name, used, ends in row["budgets"]
@@ -153,7 +153,7 @@ def merged(theirs: Mapping[str, Any], ours: dict[str, Any], wall: float) -> dict
     if known is None:
         return ours
     own = {(row["kind"], row["length"]): row for row in ours["windows"]}
-    for row, count in zip(theirs["windows"], known.counts, strict=True):
+    for row, count in zip(theirs["windows"], known.group.windows, strict=True):
         limit = (row["kind"], row["length"])
         if limit not in own or count_of(own[limit], wall, wall).used < count.used:
             own[limit] = row

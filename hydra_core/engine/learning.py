@@ -50,7 +50,7 @@ def observe(group: QuotaGroup, readings: Sequence[LimitReading], lesson: Lesson)
             # Of a larger limit than ours, only what falls short of ours concerns us.
             window.observe(window.limit - reading.remaining, reading.reset, lesson.now)
     if group.slow_start is not None:
-        _end_slow_start(group, lesson)
+        end_slow_start(group, lesson.scale)
 
 
 def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
@@ -124,9 +124,9 @@ def _opened(
     return window
 
 
-def _end_slow_start(group: QuotaGroup, lesson: Lesson) -> None:
-    """The provider has stated both of its minute's limits: nothing is left to be careful of."""
-    minute = MINUTE * lesson.scale
+def end_slow_start(group: QuotaGroup, scale: float) -> None:
+    """Once the provider has stated both of its minute's limits nothing is to be careful of."""
+    minute = MINUTE * scale
     found = (group.window("requests", minute), group.window("tokens", minute))
     if all(window is not None and not window.tentative for window in found):
         group.slow_start = None

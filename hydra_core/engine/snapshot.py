@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.engine.accounts import Shared
-from hydra_core.engine.counts import Count, plain_number, recount
+from hydra_core.engine.counts import GroupCount, plain_number, recount
 from hydra_core.engine.deployment_row import (
     KEEP_SECONDS,
     NONSENSE,
@@ -83,7 +83,6 @@ def take(
             }
             for model in {deployment.model: None for deployment in chosen}
         },
-        "budgets": manager.allowances.taken(chosen, now),
     }
 
 
@@ -135,17 +134,16 @@ def restore(
         if read is not None:
             known[deployment] = read
     living = {d.provider for d in manager.deployments if d not in known or not known[d].dead}
-    counts: dict[QuotaGroup, list[Count]] = {}
+    counts: dict[QuotaGroup, list[GroupCount]] = {}
     for deployment, read in known.items():
         tell(deployment, read, now, hopeful=deployment.provider not in living)
-        counts.setdefault(deployment.group, []).extend(read.counts)
+        counts.setdefault(deployment.group, []).append(read.group)
     for group, stored in counts.items():
-        recount(group, stored, now)
+        recount(group, stored, manager.scale, now)
     for model in {deployment.model: None for deployment in manager.deployments}:
         row = models.get(f"{model.provider}/{model.name}") if isinstance(models, dict) else None
         if row is not None:
             _learn(model, row, wall)
-    manager.allowances.resume(data.get("budgets"), now, wall)
     manager.reconsider(now)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -238,18 +239,15 @@ def test_a_full_disk_is_survived(path, tmp_path):
 )
 def test_a_read_only_place_is_survived_and_read(fake, tmp_path):
     """A folder in which nothing may be written: what it holds is known, and calls go on."""
-    path = tmp_path / "shared" / "hydra.db"
-    answers(fake, path)
-    path.chmod(0o444)
-    path.parent.chmod(0o555)
-    for parent in tmp_path.relative_to("/tmp").parents:  # noqa: S108 - where pytest put it
-        folder = Path("/tmp") / parent  # noqa: S108
-        folder.chmod(folder.stat().st_mode | 0o055)
-    tmp_path.chmod(0o755)
-    ages, told = limited(UNPRIVILEGED, path, tmp_path)
-    assert "None" not in ages, told
-    assert "Traceback" not in told
-    assert [file.name for file in path.parent.iterdir()] == ["hydra.db"]
+    with TemporaryDirectory() as folder:  # pytest's own is closed to others
+        path = Path(folder) / "hydra.db"
+        answers(fake, path)
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        ages, told = limited(UNPRIVILEGED, path, tmp_path)
+        assert "None" not in ages
+        assert "Traceback" not in told
+        assert [file.name for file in path.parent.iterdir()] == ["hydra.db"]
 
 
 def test_a_password_in_the_url_is_in_no_message(fake, caplog):
