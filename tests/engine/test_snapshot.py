@@ -317,7 +317,7 @@ def test_keys_that_proved_to_share_an_account_share_it_from_the_start(make_pool)
     for name in ("a", "b"):
         avoided = [d for d in first.deployments if d.key != name]
         lease = first.lease(0.0, avoid=avoided)
-        first.manager.heard(lease, Verdict(status=200, scope_hint="org-1"), 0.0)
+        first.manager.accounts.heard(lease, Verdict(status=200, scope_hint="org-1"), 0.0)
         first.manager.settle(lease, 0.0, tokens=1.0)
     old = {("acme", name): name * 4 for name in "abc"}
     data = stored(first, 0.0, identities=old)
