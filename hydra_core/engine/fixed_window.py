@@ -63,9 +63,8 @@ class FixedWindow:
 
     def used(self, now: float) -> float:
         """Units spent since the last reset."""
-        settled = now - self._guard
-        if settled >= self.resets_at:
-            self._turn(settled)
+        if now >= self.resets_at + self._guard:  # as `earliest` adds, to the last bit
+            self._turn(max(self.resets_at, now - self._guard))
         return self._used
 
     def _turn(self, settled: float) -> None:

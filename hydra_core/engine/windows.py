@@ -118,9 +118,8 @@ class SlidingWindow:
 
     def used(self, now: float) -> float:
         """Units that count at `now`."""
-        charges = self._charges
-        horizon = now - self.length
-        while charges and charges[0][DATE] <= horizon:
+        charges, length = self._charges, self.length
+        while charges and charges[0][DATE] + length <= now:  # as `earliest` adds, to the last bit
             gone = charges.popleft()
             gone[LIVE] = 0.0
             self._used -= gone[AMOUNT]
@@ -131,7 +130,7 @@ class SlidingWindow:
     def room(self, now: float) -> float:
         """Units that fit at `now`."""
         charges = self._charges
-        if charges and charges[0][DATE] <= now - self.length:
+        if charges and charges[0][DATE] + self.length <= now:
             return self.limit - self.used(now)
         return self.limit - self._used
 

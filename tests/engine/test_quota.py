@@ -56,6 +56,18 @@ def test_a_bucket_waits_as_long_as_the_servers_say(
     assert bucket.earliest(float(requested), 100.0) - 100.0 == pytest.approx(wait, abs=1e-3)
 
 
+@pytest.mark.parametrize("shape", ["sliding", "fixed"])
+@pytest.mark.parametrize("now", [27.74, 44.1, 51.76, 110.21])
+def test_at_the_promised_start_there_is_room_whatever_the_rounding(make_window, shape, now):
+    """A start that is promised and then refused would be promised again, for ever."""
+    window = make_window(shape, "requests", 1.0)
+    if shape == "fixed":
+        window.observe(0.0, now, 0.0)
+    window.settle(window.charge(1.0, now - 1.0), 1.0, now)
+    start = window.earliest(1.0, now)
+    assert window.room(start) == 1.0
+
+
 @pytest.mark.parametrize(("shape", "later"), [("sliding", 60.0), ("bucket", 6.0), ("fixed", 60.25)])
 def test_a_drained_window_has_room_again_when_its_kind_gives_it_back(make_window, shape, later):
     """Sliding: a window after the charge; bucket: one unit's refill; fixed: at the reset."""
