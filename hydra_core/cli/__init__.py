@@ -5,6 +5,7 @@
     hydra-llm plan FILE               what `ask` would do, before its first call
     hydra-llm chat [QUESTION]         one answer, or a conversation
     hydra-llm status                  every key, its state and its limits
+    hydra-llm simulate                the engine in seeded worlds full of faults
 
 Results go to stdout, everything else to stderr. The exit status tells what came:
 0 a full answer, 3 a partial one, 4 a wait, 1 an error, 2 wrong usage.

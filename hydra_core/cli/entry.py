@@ -75,6 +75,7 @@ _HOMES: Final[Mapping[str, str]] = {
     "plan": "ask",
     "chat": "chat",
     "status": "status",
+    "simulate": "simulate",
 }
 
 

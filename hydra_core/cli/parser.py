@@ -13,6 +13,7 @@ the keys in the environment and .env; with no key at all, a built-in model answe
 exit status: 0 full answer, 3 partial answer, 4 wait, 1 error, 2 wrong usage."""
 
 _MOST_PAGES: Final = 5_000
+_MOST_REQUESTS: Final = 1_000_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     _plan(commands.add_parser("plan", parents=[common], help="say what `ask` would do"))
     _chat(commands.add_parser("chat", parents=[common], help="ask the model itself"))
     commands.add_parser("status", parents=[common], help="show every key, its state and limits")
+    _simulate(commands.add_parser("simulate", help="try the engine in worlds full of faults"))
     return top
 
 
@@ -75,6 +77,25 @@ def _chat(command: argparse.ArgumentParser) -> None:
     _deadline(command)
 
 
+def _simulate(command: argparse.ArgumentParser) -> None:
+    command.description = (
+        "Run the real engine in simulated worlds, in virtual time and without a network, against "
+        "providers that count for themselves. Status 1 if a law was broken."
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+    command.add_argument(
+        "--seeds", type=_count, default=50, metavar="N", help="worlds to try (default: 50)"
+    )
+    command.add_argument(
+        "--requests", type=_requests, default=2_000, metavar="M", help="per seed (default: 2000)"
+    )
+    command.add_argument("--seed", type=_seed, metavar="S", help="replay this world alone")
+    command.add_argument("--log", metavar="FILE", help="write the event log of --seed here")
+    command.add_argument(
+        "--workers", type=_count, metavar="N", help="processes (default: one per core)"
+    )
+
+
 def _route(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", help="a model, provider/model or alias")
     command.add_argument("--lane", help="the lane whose keys are used")
@@ -99,6 +120,18 @@ def _seconds(text: str) -> float:
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _MOST_PAGES:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_PAGES}")
+    return int(text)
+
+
+def _requests(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_REQUESTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_REQUESTS}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; it is a whole number from 0 on")
     return int(text)
 
 

@@ -1,0 +1,146 @@
+"""The laws that are checked against the oracle's notes: books, leases, explanations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.errors import PoolExhausted, RequestRejected
+from hydra_core.messages import Fault
+from hydra_core.testing.simulation.oracle import NEVER
+from hydra_core.wire import DAY, MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.errors import HydraError
+    from hydra_core.testing.keys import LimitName
+    from hydra_core.testing.simulation.caller import Caller
+    from hydra_core.testing.simulation.oracle import Oracle
+
+_SLACK: Final = 2.0
+_NO_TIME: Final = 0.006
+_NAMES: Final[Mapping[tuple[str, float], LimitName]] = {
+    ("requests", MINUTE): "rpm",
+    ("tokens", MINUTE): "tpm",
+    ("requests", DAY): "rpd",
+    ("tokens", DAY): "tpd",
+}
+_REFUSES_THE_REQUEST: Final = (
+    Fault.CONTENT_FILTER,
+    Fault.BAD_REQUEST,
+    Fault.CONTEXT_TOO_LONG,
+    Fault.REQUEST_TOO_LARGE,
+)
+
+
+class Audit:
+    """Compares what the engine holds and says with what the oracles know."""
+
+    def __init__(
+        self, manager: KeyManager, oracles: Mapping[str, Oracle], *, exact: bool
+    ) -> None:
+        """`exact`: no request takes more tokens than its caller said."""
+        self.oracles = oracles
+        self._exact = exact
+        self._manager = manager
+        self._looked = 0
+
+    def books(self, now: float, provider_now: float) -> Iterator[tuple[str, str]]:
+        """Look at one deployment's windows, another at each look: (law, what) for each wrong.
+
+        A window must hold at least what the provider counts, and at most what was booked.
+        """
+        deployment = self._manager.deployments[self._looked % len(self._manager.deployments)]
+        self._looked += 1
+        oracle = self.oracles[deployment.provider]
+        key = oracle.key(deployment.key)
+        if not oracle.provider.knows(key.account):
+            return
+        place, group = (key.account, deployment.model.name), deployment.group
+        if group.in_flight != oracle.open_at(place):
+            what = f"{group.in_flight} in flight by the engine's count, not {oracle.open_at(place)}"
+            yield "leak", f"{deployment.name}: {what}"
+        quota = oracle.provider.quota(*place)
+        for window in group.windows:
+            name = _NAMES.get((window.kind, window.length))
+            gauge = quota.gauge(name, provider_now) if name else None
+            if name is None or gauge is None:
+                continue
+            used, grain = window.used(now), 1e-6 * gauge.limit
+            # A bucket's gauge is rounded to whole units.
+            counted = gauge.limit - gauge.remaining - isinstance(window, Bucket)
+            sure = self._exact or window.kind == "requests"
+            if sure and used < counted - grain:
+                told = f"{used:.3f} of {name} used by the engine's books, the provider counts"
+                yield "undercharge", f"{deployment.name}: {told} {counted}"
+            most = oracle.booked(place, name, now)
+            exact = isinstance(window, SlidingWindow) and not oracle.provider.plan.states_limits
+            if exact and used > most + grain:
+                told = f"{used:.3f} of {name} used by the engine's books, {most:.3f} was booked"
+                yield "double_charge", f"{deployment.name}: {told}"
+
+    def left_open(self) -> Iterator[str]:
+        """What is still held when every call has ended."""
+        for deployment in self._manager.deployments:
+            if deployment.in_flight or deployment.group.in_flight:
+                yield f"{deployment.name} is still in flight"
+
+    def unexplained(
+        self, caller: Caller, error: HydraError, now: float, *, waiting: int, awake_since: float
+    ) -> str | None:
+        """What speaks against this error, or None where there is a reason for it."""
+        if isinstance(error, RequestRejected):
+            told = any(fault in _REFUSES_THE_REQUEST for fault, _ in caller.refusals)
+            fits = None if told else self._free(caller, now, before=NEVER)
+            return f"{fits[0]} could hold it" if fits else None
+        if not isinstance(error, PoolExhausted):
+            return "no such error is the user's to see"
+        if now > caller.due - _NO_TIME:
+            if not caller.was_waiting or caller.call.falls_back:
+                return None
+            if awake_since > now - _SLACK:
+                return None  # nobody could act
+            free = self._free(caller, now, before=now - _SLACK)
+            return f"{free[0]} had long been free" if len(free) > waiting else None
+        free = self._free(caller, now, before=now)
+        if len(free) > waiting:
+            return f"{free[0]} was free, and {waiting} waited"
+        soon = self._free(caller, now, before=caller.patience() - _SLACK)
+        return f"{soon[0]} would have been free in time" if soon and not waiting else None
+
+    def _free(self, caller: Caller, now: float, *, before: float) -> list[str]:
+        """One deployment of each quota group that is surely free for this call before then."""
+        if self._may_be_offline(now):
+            return []
+        found: dict[tuple[str, str, str], str] = {}
+        for deployment in caller.route.deployments:
+            oracle = self.oracles[deployment.provider]
+            key, model = oracle.key(deployment.key), oracle.model(deployment.model.name)
+            if _ruled_out(caller, deployment):
+                continue
+            moment = oracle.free_from(key, model, caller.call, now)
+            if moment < NEVER and moment <= before:
+                found.setdefault((deployment.provider, key.account, model.name), deployment.name)
+        return list(found.values())
+
+
+    def _may_be_offline(self, now: float) -> bool:
+        """True when no provider was reached lately, so that the machine itself is in doubt."""
+        oracles = self.oracles.values()
+        reached = any(o.unreached_at is None and now - o.answered_at < MINUTE for o in oracles)
+        return not reached and any(o.unreached_at is not None for o in oracles)
+
+
+def _ruled_out(caller: Caller, deployment: Deployment) -> bool:
+    """The call is, or was told to be, too large for it."""
+    window = deployment.model.context_window
+    if window is not None and caller.call.most_tokens() > window:
+        return True
+    return any(
+        fault in (Fault.CONTEXT_TOO_LONG, Fault.REQUEST_TOO_LARGE)
+        and sent.plan.name == deployment.provider
+        for fault, sent in caller.refusals
+    )

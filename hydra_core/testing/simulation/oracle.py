@@ -1,0 +1,241 @@
+"""What a caller could know: is an error explained, are the engine's books right?
+
+The oracle hears what every caller hears and keeps its own notes of it, in its own
+arithmetic; it never asks the engine what it believes. Its notes are generous to the
+engine: a rest counts as justified for as long as the fault table can make it, a booking
+for as long as the request may still be counted.
+
+**Unexplained.** A call that ends with "no capacity" is unexplained if there was, among
+the deployments of its route, one that the oracle knows to have been free: no fault of
+it, its key, account, model or provider within the time for which such a fault may rest
+it; limits that are known (or none, and never a refusal for one); room in all of them
+for the most that the call could have been booked with, with every request counted that
+may still count; a free place; and more such quota groups than there were other callers
+in line. If nobody else waited at all, a deployment that was to become free before the
+caller's patience ended (by more than two seconds) is enough. A call that ends with a
+refusal of its content or size is unexplained unless it was told so by a provider.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.messages import Fault
+from hydra_core.testing.limits import COUNTS_TOKENS, WINDOW_SECONDS
+from hydra_core.testing.simulation.faults import CHARGED, HANG
+from hydra_core.wire import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hydra_core.testing.keys import LimitName
+    from hydra_core.testing.simulation.faults import Trouble
+    from hydra_core.testing.simulation.provider import Outcome, Provider, Sent
+    from hydra_core.testing.simulation.traffic import Call
+    from hydra_core.testing.simulation.world import KeyPlan, ModelPlan
+
+NEVER: Final = float("inf")
+_LATE: Final = 1.0
+"""Seconds after sending within which a provider may date a request."""
+
+_MINUTE_REST: Final = 60.0
+_DAY_REST: Final = DAY
+_OUTAGE_REST: Final = 200.0
+_SIGN_IN_REST: Final = 600.0
+_RECENT: Final = 8
+_MANY: Final = 3
+_ALIKE: Final = 2
+"""An outage of a model may be inferred from `_ALIKE` failures in a row, or from `_MANY`
+among the `_RECENT` last calls. It rests everything until a probe passes."""
+
+_SOFT_RESTS: Final[Mapping[Trouble, float]] = {
+    Fault.OVERLOADED: 30.0,
+    Fault.INVALID_RESPONSE: 30.0,
+    Fault.STREAM_BROKEN: 30.0,
+    Fault.TIMEOUT: 30.0,
+    HANG: 30.0,
+    Fault.UNKNOWN: 80.0,
+}
+"""The longest rest in seconds that one fault may earn a deployment by inference."""
+
+Place = tuple[str, str]
+"""An account and a model, or a key and a model."""
+
+
+class Booking:
+    """One request as the engine had to book it: when, and how many tokens."""
+
+    __slots__ = ("booked", "requests", "sent_at", "tokens")
+
+    def __init__(self, sent_at: float, tokens: float) -> None:
+        self.sent_at = sent_at
+        self.requests = 1
+        self.tokens = self.booked = tokens
+
+
+class Oracle:
+    """Everything that callers heard from one provider."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.provider = provider
+        self._keys = {key.name: key for key in provider.plan.keys}
+        self._models = {model.name: model for model in provider.plan.models}
+        self._freed_at: dict[Place, float] = defaultdict(float)
+        self._bookings: dict[Place, deque[Booking]] = defaultdict(deque)
+        self._of: dict[int, Booking] = {}
+        self._open: dict[Place, int] = defaultdict(int)
+        self._flying: dict[str, int] = defaultdict(int)
+        self._rests: dict[tuple[str | None, str | None], float] = defaultdict(float)
+        self._limited: set[Place] = set()
+        self._gone: dict[str, set[str]] = defaultdict(set)
+        self._lately: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._suspect: dict[str, float] = {}
+        self._refused: set[str] = set()
+        self.unreached_at: float | None = None
+        self.answered_at = -NEVER
+
+    def sent(self, sent: Sent, now: float) -> None:
+        """A request leaves."""
+        place = (sent.key.account, sent.model.name)
+        booking = self._of[sent.number] = Booking(now, sent.booked)
+        bookings = self._bookings[place]
+        while bookings and bookings[0].sent_at < now - DAY - _LATE:
+            bookings.popleft()
+        bookings.append(booking)
+        self._open[place] += 1
+        self._flying[sent.model.name] += 1
+
+    def closed(self, sent: Sent, fault: Trouble | None, now: float) -> None:
+        """A request is over: only what it really took stays booked, or all if nobody knows."""
+        booking = self._of.pop(sent.number)
+        booking.requests, booking.tokens = _settled(sent, fault)
+        place = (sent.key.account, sent.model.name)
+        self._open[place] -= 1
+        self._freed_at[place] = now
+        self._flying[sent.model.name] -= 1
+
+    def heard(self, sent: Sent, outcome: Outcome, now: float) -> None:
+        """An answer was heard: who may rest because of it, and until when."""
+        fault = outcome.fault
+        key, model = sent.key.name, sent.model.name
+        if fault is Fault.UNREACHABLE:
+            self.unreached_at = now
+            self._rest((None, None), now + _OUTAGE_REST)
+        elif fault != HANG:
+            self.answered_at, self.unreached_at = now, None
+        if fault is None:
+            self._lately[model].append(False)
+            if sent.sent_at >= self._suspect.get(model, 0.0):
+                self._suspect.pop(model, None)
+        elif fault in _SOFT_RESTS:
+            self._rest((key, model), now + _SOFT_RESTS[fault])
+            self._suspected(model, now)
+        else:
+            self._refusal(sent, outcome, now)
+
+    def _refusal(self, sent: Sent, outcome: Outcome, now: float) -> None:
+        """The provider refused: for how long its words may keep others away."""
+        fault, key = outcome.fault, sent.key.name
+        account, model = sent.key.account, sent.model.name
+        if fault in (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY):
+            self._limited.add((account, model))
+            unsaid = _MINUTE_REST if fault is Fault.RATE_LIMIT_MINUTE else _DAY_REST
+            wait = unsaid if outcome.wait is None else max(1.0, outcome.wait)
+            self._rest((account, None if outcome.whole_account else model), now + wait)
+        elif fault is Fault.QUOTA_EXHAUSTED_BILLING:
+            self._rest((account, None), now + _DAY_REST)
+        elif fault is Fault.AUTH:
+            self._rest((key, None), NEVER)
+            self._refused.add(key)
+            if len(self._refused) > 1:
+                self._rest((None, None), now + _SIGN_IN_REST)
+        elif fault is Fault.MODEL_UNAVAILABLE:
+            self._rest((account, model), now + _DAY_REST)
+            self._gone[model].add(account)
+            if len(self._gone[model]) > 1:
+                self._rest((None, model), now + _DAY_REST)
+
+    def _suspected(self, model: str, now: float) -> None:
+        """One more failure from which the engine may infer an outage of what many share."""
+        lately = self._lately[model]
+        lately.append(True)
+        if sum(lately) >= _MANY or list(lately)[-_ALIKE:] == [True] * _ALIKE:
+            self._suspect[model] = now
+            self._rest((None, model), now + _OUTAGE_REST)
+            if len(self._suspect) > 1:
+                self._rest((None, None), now + _OUTAGE_REST)
+
+    def _rest(self, scope: tuple[str | None, str | None], until: float) -> None:
+        self._rests[scope] = max(self._rests[scope], until)
+
+    def key(self, name: str) -> KeyPlan:
+        """The key of this name."""
+        return self._keys[name]
+
+    def model(self, name: str) -> ModelPlan:
+        """The model of this name."""
+        return self._models[name]
+
+    def open_at(self, place: Place) -> int:
+        """How many requests to this account and model are under way."""
+        return self._open[place]
+
+    def free_from(self, key: KeyPlan, model: ModelPlan, call: Call, now: float) -> float:
+        """Since or from when this deployment is surely free for the call; `NEVER`: unknown."""
+        place = (key.account, model.name)
+        limits = self.provider.plan.limits[place]
+        if not self.provider.knows(key.account):
+            if limits.stated() or self.provider.plan.daily or place in self._limited:
+                return NEVER
+        elif self.provider.plan.daily:
+            return NEVER
+        if limits.concurrency is not None and self._open[place] >= limits.concurrency:
+            return NEVER
+        if model.name in self._suspect and self._flying[model.name]:
+            return NEVER  # one call may be finding out
+        scopes = (
+            (None, None), (None, model.name), (key.name, None), (key.account, None),
+            (key.name, model.name), place,
+        )  # fmt: skip
+        rested = max(self._rests.get(scope, 0.0) for scope in scopes)
+        if limits.concurrency is not None:
+            rested = max(rested, self._freed_at[place])
+        most = call.most_tokens()
+        for name, limit in limits.stated().items():
+            if name in WINDOW_SECONDS:
+                need = most if name in COUNTS_TOKENS else 1.0
+                free = self._room(place, name, need, float(limit), now)
+                rested = max(rested, free)
+        return rested
+
+    def _room(self, place: Place, name: LimitName, need: float, limit: float, now: float) -> float:
+        """When `need` surely fits a limit; some moment that is over if it fits already."""
+        length = WINDOW_SECONDS[name]
+        excess = need - limit
+        if excess > 0.0:
+            return NEVER
+        for booking in reversed(self._bookings[place]):
+            if booking.sent_at + _LATE + length <= now:
+                break
+            # All that was booked: a bucket that was full meanwhile takes nothing back.
+            excess += booking.booked if name in COUNTS_TOKENS else 1
+            if excess > 0.0:
+                return booking.sent_at + _LATE + length
+        return 0.0
+
+    def booked(self, place: Place, name: LimitName, now: float) -> float:
+        """The most that a limit's window may hold of what was booked."""
+        since = now - WINDOW_SECONDS[name] - _LATE
+        recent = takewhile(lambda b: b.sent_at > since, reversed(self._bookings[place]))
+        return sum(b.tokens if name in COUNTS_TOKENS else b.requests for b in recent)
+
+
+def _settled(sent: Sent, fault: Trouble | None) -> tuple[int, float]:
+    """Requests and tokens that stay booked, by the law of settlement."""
+    if fault is None:
+        return 1, float(sent.usage.total_tokens)
+    if fault is Fault.UNREACHABLE:
+        return 0, 0.0
+    return 1, sent.booked if fault in CHARGED else 0.0
