@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.windows import Bucket, SlidingWindow
+from hydra_core.engine.bucket import Bucket
+from hydra_core.engine.windows import SlidingWindow
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault
 from hydra_core.testing.simulation.oracle import NEVER

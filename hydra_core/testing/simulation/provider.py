@@ -38,6 +38,9 @@ _KINDS: Final[Mapping[LimitName, LimitKind]] = {
 # Sums of many additions may differ in the last digits, in seconds.
 _GRAIN: Final = 1e-6
 
+_SOON: Final = 0.5
+"""Seconds after which to ask again where a trouble outlasts what was expected."""
+
 _UNSAID: Final[Mapping[Trouble, float]] = {
     Fault.QUOTA_EXHAUSTED_BILLING: 60.0,
     Fault.MODEL_UNAVAILABLE: 60.0,
@@ -213,7 +216,7 @@ class Provider:
                 if fault is Fault.RATE_LIMIT_DAY:
                     until = now + 1800.0
                 self._saturated[sent.key.account, sent.model.name] = (until, fault)
-            wait = until - now
+            wait = max(_SOON, until - now)
             refusal = _invented(sent, "rpd" if fault is Fault.RATE_LIMIT_DAY else "rpm", wait)
         whole = trouble is Fault.QUOTA_EXHAUSTED_BILLING
         return self._said(Outcome(self._quickly(), trouble, wait, refusal, whole_account=whole))
