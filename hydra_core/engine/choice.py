@@ -144,17 +144,24 @@ class Chooser:
         return self._rank if roster.turn % EXPLORE_EVERY else exploring(roster.turn)
 
     def probe(self, route: Route, size: Size, avoid: Avoid, now: float) -> Choice | None:
-        """A deployment that rests by our inference alone, and that nobody probes now."""
+        """A deployment that rests by our inference alone, and that nobody probes now.
+
+        Or one that only our own caution holds back: the pace at which a group of unknown
+        limits is tried is no reason to give up.
+        """
         for tier in route.tiers:
             for deployment in islice(self._roster(tier, size).resting(), _LONG_LOOK):
-                ill = deployment.soft_until > now >= deployment.hard_until
+                group = deployment.group
                 busy = deployment.probing or deployment.breaker.probing
-                if not ill or busy or deployment.group.full or avoids(avoid, deployment):
+                ill = deployment.soft_until > now
+                if deployment.hard_until > now or group.full or avoids(avoid, deployment):
+                    continue
+                if busy or not (ill or group.held(now)):
                     continue
                 tokens = need_of(deployment, size)
                 allowed = allowed_at(deployment, size, now)
-                if max(allowed, deployment.group.earliest(tokens, now)) <= now:
-                    return Choice(deployment, tokens, probe=True)
+                if max(allowed, group.earliest(tokens, now, paced=False)) <= now:
+                    return Choice(deployment, tokens, probe=ill)
         return None
 
     def earliest(

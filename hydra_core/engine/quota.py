@@ -70,13 +70,14 @@ class QuotaGroup:
                 tokens = window.limit
         return tokens
 
-    def earliest(self, tokens: float, now: float) -> float:
+    def earliest(self, tokens: float, now: float, *, paced: bool = True) -> float:
         """The first moment from `now` on at which one request of `tokens` fits every limit.
 
         `NEVER` when it is larger than a limit. Concurrency is not a time: see `full`.
+        `paced`: with our own slow start counted.
         """
         start = now
-        if self.slow_start is not None:
+        if paced and self.slow_start is not None:
             start = self.slow_start.opens(self.in_flight, now)
         for window in self.windows:
             need = tokens if window.kind == "tokens" else 1.0
