@@ -8,12 +8,13 @@ for as long as the request may still be counted.
 **Unexplained.** A call that ends with "no capacity" is unexplained if there was, among
 the deployments of its route, one that the oracle knows to have been free: no fault of
 it, its key, account, model or provider within the time for which such a fault may rest
-it; limits that are known (or none, and never a refusal for one); room in all of them
-for the most that the call could have been booked with, with every request counted that
-may still count; a free place; and more such quota groups than there were other callers
-in line. If nobody else waited at all, a deployment that was to become free before the
-caller's patience ended (by more than two seconds) is enough. A call that ends with a
-refusal of its content or size is unexplained unless it was told so by a provider.
+it; limits that are known (where one of requests or tokens is not, never a refusal for
+one, which may have shown it); room in all of them for the most that the call could have
+been booked with, every request counted that may still count; a free place; and more such
+quota groups than there were other callers in line. If nobody else waited at all, a
+deployment that was to become free before the caller's patience ended (by more than two
+seconds) is enough. A call that ends with a refusal of its content or size is unexplained
+unless it was told so by a provider.
 """
 
 from __future__ import annotations
@@ -186,11 +187,10 @@ class Oracle:
         """Since or from when this deployment is surely free for the call; `NEVER`: unknown."""
         place = (key.account, model.name)
         limits = self.provider.plan.limits[place]
-        if not self.provider.knows(key.account):
-            if limits.stated() or self.provider.plan.daily or place in self._limited:
-                return NEVER
-        elif self.provider.plan.daily:
+        if self.provider.plan.daily or (limits.stated() and not self.provider.knows(key.account)):
             return NEVER
+        if place in self._limited and (limits.rpm is None or limits.tpm is None):
+            return NEVER  # it was refused, perhaps for a limit that nobody told
         if limits.concurrency is not None and self._open[place] >= limits.concurrency:
             return NEVER
         if model.name in self._suspect and self._flying[model.name]:
