@@ -67,10 +67,13 @@ class Ladder:
             return
         kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
         kept["text"] = reply.text
+        # The bytes, and not the caller's list, which may be another conversation by the time
+        # that somebody works out what the request is like.
+        written = _written(request)
         whole = not request.needs_structure and reply.finish_reason not in _CUT
-        alike = partial(likeness, request) if whole else None
+        alike = partial(_alike, written) if whole else None
         self.cache.put(
-            _fingerprint(request), _question(request), kept, time.time(), alike=alike
+            _fingerprint(written), _question(request), kept, time.time(), alike=alike
         )
 
     def instead(self, request: ChatRequest, error: PoolExhausted, left: float) -> Reply:
@@ -81,8 +84,9 @@ class Ladder:
         found = None
         if self.cache is not None:
             within = min(max(left, _LEAST_READING), _MOST_READING)
+            written = _written(request)
             found = self.cache.recall(
-                _fingerprint(request), partial(likeness, request), within=within
+                _fingerprint(written), partial(_alike, written), within=within
             )
         if found is not None:
             text = str(found.reply_json["text"])
@@ -121,10 +125,18 @@ class Ladder:
             self.cache.close()
 
 
-def _fingerprint(request: ChatRequest) -> str:
+def _written(request: ChatRequest) -> bytes:
     parts = (request.messages, request.model, request.provider, request.params)
-    data = orjson.dumps(parts, default=str, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(data).hexdigest()
+    return orjson.dumps(parts, default=str, option=orjson.OPT_SORT_KEYS)
+
+
+def _fingerprint(written: bytes) -> str:
+    return hashlib.sha256(written).hexdigest()
+
+
+def _alike(written: bytes) -> str:
+    messages, _, _, params = orjson.loads(written)
+    return likeness(messages, params)
 
 
 def _question(request: ChatRequest) -> str:

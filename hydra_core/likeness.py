@@ -24,7 +24,7 @@ import orjson
 from hydra_core.passages import in_any_order, passages, told_apart
 
 if TYPE_CHECKING:
-    from hydra_core.messages import ChatRequest, Message
+    from hydra_core.messages import Message
 
 # Body fields that change how an answer is drawn or how long it may be, not what is asked.
 _SAMPLING: Final = frozenset(
@@ -48,22 +48,25 @@ _ABOUT_FORM: Final = (
 )  # fmt: skip
 
 
-def likeness(request: ChatRequest) -> str:
-    """What requests share that ask the same of the same sources; a short text."""
-    texts = [_text(message) for message in request.messages]
+def likeness(asked: list[Message], params: dict[str, Any]) -> str:
+    """What requests share that ask the same of the same sources; a short text.
+
+    `asked` are a request's messages, `params` its other body fields, both as JSON has them.
+    """
+    texts = [_text(message) for message in asked]
     split = [(None, []) if text is None else told_apart(text) for text in texts]
     free = any(contexts for _, contexts in split) and all(
         in_any_order(words) for words, _ in split if words is not None
     )
     messages: list[Any] = []
-    for place, (message, (words, contexts)) in enumerate(zip(request.messages, split, strict=True)):
+    for place, (message, (words, contexts)) in enumerate(zip(asked, split, strict=True)):
         if words is None:
             messages.append(message)
             continue
-        asked = typed_alike(words) if place == len(split) - 1 else words
+        said = typed_alike(words) if place == len(split) - 1 else words
         read = [passages(context) if free else [context] for context in contexts]
-        messages.append([{**message, "content": asked}, read])
-    material = {name: value for name, value in request.params.items() if name not in _SAMPLING}
+        messages.append([{**message, "content": said}, read])
+    material = {name: value for name, value in params.items() if name not in _SAMPLING}
     data = orjson.dumps([messages, material], default=str, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(data).hexdigest()
 

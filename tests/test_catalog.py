@@ -72,6 +72,43 @@ def test_dialects_say_how_a_key_travels():
     assert catalog.auth("azure").auth_header == "api-key"
 
 
+PACIFIC = "America/Los_Angeles"
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect", "window", "day", "variables"),
+    [
+        ("groq", "openai", "bucket", "rolling", ["GROQ_API_KEY"]),
+        ("gemini", "openai", "sliding", PACIFIC, ["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+        ("gemini_native", "gemini", "sliding", PACIFIC, ["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+        ("deepseek", "openai", "sliding", "rolling", ["DEEPSEEK_API_KEY"]),
+        ("openrouter", "openai", "sliding", "UTC", ["OPENROUTER_API_KEY"]),
+        ("openai", "openai", "bucket", "rolling", ["OPENAI_API_KEY"]),
+        ("azure", "azure", "sliding", "rolling", ["AZURE_OPENAI_API_KEY"]),
+        ("anthropic", "anthropic", "bucket", "rolling", ["ANTHROPIC_API_KEY"]),
+        ("anthropic_compat", "openai", "bucket", "rolling", ["ANTHROPIC_API_KEY"]),
+        ("mistral", "openai", "sliding", "rolling", ["MISTRAL_API_KEY"]),
+        ("cerebras", "openai", "bucket", "rolling", ["CEREBRAS_API_KEY"]),
+        ("together", "openai", "sliding", "rolling", ["TOGETHER_API_KEY"]),
+        ("fireworks", "openai", "sliding", "rolling", ["FIREWORKS_API_KEY"]),
+        ("xai", "openai", "sliding", "rolling", ["XAI_API_KEY"]),
+        ("sambanova", "openai", "sliding", "rolling", ["SAMBANOVA_API_KEY"]),
+        ("nvidia", "openai", "sliding", "rolling", ["NVIDIA_API_KEY"]),
+        ("huggingface", "openai", "sliding", "rolling", ["HF_TOKEN"]),
+        ("cohere", "openai", "sliding", "rolling", ["COHERE_API_KEY", "CO_API_KEY"]),
+        ("ollama_cloud", "openai", "sliding", "rolling", ["OLLAMA_API_KEY"]),
+        ("ollama", "openai", "sliding", "rolling", []),
+        ("lmstudio", "openai", "sliding", "rolling", ["LM_API_TOKEN"]),
+    ],
+)
+def test_each_providers_own_ways(name, dialect, window, day, variables):
+    """Its dialect, how its limits refill, whose midnight ends its day, where its key is found."""
+    entry = catalog.known(name)
+    assert entry is not None
+    assert (entry.dialect, entry.window, entry.day_rule) == (dialect, window, day)
+    assert list(entry.env) == variables
+
+
 def test_the_catalogue_is_read_on_first_use():
     """Importing it reads no file; asking for a row does, once."""
     script = """

@@ -261,7 +261,7 @@ def test_many_threads_lose_no_observation(hydra):
     trial = hydra.experiment("styles", STYLES)
 
     def ask(number):
-        trial.feedback(trial.chat("hello", unit=f"u{number}"), 0.5)
+        trial.feedback(trial.chat("hello", unit=f"u{number}", max_wait=30.0), 0.5)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(ask, range(64)))

@@ -9,7 +9,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hydra_core.likeness import likeness
-from hydra_core.messages import ChatRequest
 
 LINES = "\n---------------------\n"
 LABELLED = [f"file: {name}.txt\n\n{text}" for name, text in (("a", "One."), ("b", "Two. Or 3."))]
@@ -34,7 +33,7 @@ def tagged(passages, question="Who is Pew?"):
 def key(text, *earlier, **params):
     """The name of a request whose last message says `text`."""
     messages = [{"role": "system", "content": said} for said in earlier]
-    return likeness(ChatRequest([*messages, {"role": "user", "content": text}], params=params))
+    return likeness([*messages, {"role": "user", "content": text}], params)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +95,7 @@ def test_sampling_is_immaterial_and_all_else_counts():
     assert key("hi", "Be kind.") != key("hi")
     assert key("hi", "Be kind.") != key("hi", "be kind.")
     parts = [{"type": "text", "text": "hi"}]
-    assert likeness(ChatRequest([{"role": "user", "content": parts}])) != key("hi")
-    routed = ChatRequest([{"role": "user", "content": "hi"}], model="m", provider="p", lane="l")
-    assert likeness(routed) == key("hi")
+    assert likeness([{"role": "user", "content": parts}], {}) != key("hi")
 
 
 def typed(text):

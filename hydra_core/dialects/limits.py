@@ -32,13 +32,18 @@ class LimitRow:
 
 
 class Layout:
-    """The limit headers of one vendor. `dated` when a reset may be an instant."""
+    """The limit headers of one vendor. `dated` when a reset may be an instant.
 
-    __slots__ = ("_readable", "_rows", "dated")
+    Of several rows for one limit the last that is there counts.
+    """
+
+    __slots__ = ("_readable", "_rows", "_several", "dated")
 
     def __init__(self, *rows: LimitRow, dated: bool = False) -> None:
         self._rows: Final = rows
         self._readable: Final = tuple(row for row in rows if not row.wait_only)
+        limits = {(row.kind, row.window) for row in self._readable}
+        self._several: Final = len(limits) < len(self._readable)
         self.dated: Final = dated
 
     def readings(
@@ -60,6 +65,8 @@ class Layout:
             )
             if reading.limit is not None or reading.remaining is not None:
                 found.append(reading)
+        if self._several:
+            found = list({(reading.kind, reading.window): reading for reading in found}.values())
         return tuple(found)
 
     def spent_reset(

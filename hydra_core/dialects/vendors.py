@@ -192,9 +192,20 @@ _ALL: Final = (
     Vendor(
         "together",
         # Stated per second; `remaining` may exceed `limit`, because limits move with use.
+        # The dynamic limits are those that refuse, so they come last and win.
         Layout(
             paired("requests", 1.0, "", times.until),
             paired("tokens", 1.0, "-tokens"),
+            LimitRow("tokens", 1.0, "x-tokenlimit-limit", "x-tokenlimit-remaining"),
+            LimitRow(
+                "requests",
+                1.0,
+                "x-ratelimit-limit-dynamic",
+                "x-ratelimit-remaining-dynamic",
+                "x-ratelimit-reset",
+                times.until,
+            ),
+            LimitRow("tokens", 1.0, "x-tokenlimit-limit-dynamic", "x-tokenlimit-remaining-dynamic"),
             dated=True,
         ),
         wait_headers=(("x-ratelimit-reset", times.until),),

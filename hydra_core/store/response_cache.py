@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -61,6 +61,8 @@ class ResponseCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        # Without a file nobody works names out before they are asked for.
+        self._unnamed: deque[tuple[Callable[[], str], str]] = deque(maxlen=_IN_MEMORY)
         self._names: OrderedDict[str, str] = OrderedDict()
         self._disk = _disk(url, redact, clock)
         _caches.add(self)
@@ -79,8 +81,8 @@ class ResponseCache:
     ) -> None:
         """Remember a reply given at `at`; it reaches the file within a moment.
 
-        `alike` says under which name `recall` finds it for another request. Where there is
-        a file, its writer works the name out, and not the caller.
+        `alike` says under which name `recall` finds it for another request; it is not called
+        here, but by the file's writer, or by `recall`.
         """
         try:
             reply = orjson.dumps(reply_json)
@@ -95,9 +97,7 @@ class ResponseCache:
         if self._disk is not None:
             self._disk.put(Row(fingerprint, question, reply, at, alike))
         elif alike is not None:
-            name = pointing(alike)
-            with self._lock:
-                _keep(self._names, name, fingerprint)
+            self._unnamed.append((alike, fingerprint))
 
     def get(self, fingerprint: str) -> CachedReply | None:
         """The last reply to this request, if it is no older than 7 days; it may read the disk."""
@@ -128,6 +128,9 @@ class ResponseCache:
             return None
         name = pointing(alike)
         with self._lock:
+            while self._unnamed:
+                other, its = self._unnamed.popleft()
+                _keep(self._names, pointing(other), its)
             fingerprint = self._names.get(name)
         if fingerprint is None and self._disk is not None:
             pointer = self._fresh(self._disk.get(name, pointing=True))

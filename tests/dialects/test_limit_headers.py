@@ -97,6 +97,59 @@ def test_one_naming_with_several_meanings(read, vendor, resets, window, seconds)
             [LimitReading("requests", 1.0, 10.0, 12.0, 1.0)],
         ),
         (
+            "together",
+            {
+                "x-ratelimit-limit": "10",
+                "x-ratelimit-remaining": "9",
+                "x-ratelimit-reset": "1",
+                "x-ratelimit-limit-dynamic": "14",
+                "x-ratelimit-remaining-dynamic": "12",
+                "x-tokenlimit-limit": "3000",
+                "x-tokenlimit-remaining": "2900",
+            },
+            [
+                LimitReading("requests", 1.0, 14.0, 12.0, 1.0),
+                LimitReading("tokens", 1.0, 3_000.0, 2_900.0),
+            ],
+        ),
+        (
+            "together",
+            {
+                "x-ratelimit-limit-tokens": "3000",
+                "x-ratelimit-remaining-tokens": "10",
+                "x-tokenlimit-limit-dynamic": "3500",
+                "x-tokenlimit-remaining-dynamic": "3400",
+            },
+            [LimitReading("tokens", 1.0, 3_500.0, 3_400.0)],
+        ),
+        (
+            "anthropic",
+            {
+                "x-ratelimit-tokens": "80000",
+                "x-ratelimit-remaining-tokens": "79000",
+                "x-ratelimit-reset-tokens": "0s",
+            },
+            [LimitReading("tokens", MINUTE, 80_000.0, 79_000.0, 0.0)],
+        ),
+        (
+            "cerebras",
+            {
+                "x-ratelimit-limit-requests-minute": "30",
+                "x-ratelimit-remaining-requests-minute": "29",
+                "x-ratelimit-reset-requests-minute": "1.5",
+                "x-ratelimit-limit-tokens-day": "1000000",
+            },
+            [
+                LimitReading("requests", MINUTE, 30.0, 29.0, 1.5),
+                LimitReading("tokens", DAY, 1_000_000.0),
+            ],
+        ),
+        (
+            "cohere",
+            {"x-endpoint-monthly-call-limit": "1000"},
+            [LimitReading("requests", 30 * DAY, 1_000.0)],
+        ),
+        (
             "fireworks",
             {
                 "x-ratelimit-limit-tokens-prompt": "60000",
@@ -114,7 +167,11 @@ def test_one_naming_with_several_meanings(read, vendor, resets, window, seconds)
             {"x-trial-endpoint-call-limit": "20", "x-trial-endpoint-call-remaining": "19"},
             [LimitReading("requests", MINUTE, 20.0, 19.0)],
         ),
-        ("gemini", openai_headers("1s", "1s"), []),
+        *(
+            (vendor, openai_headers("1s", "1s"), [])
+            for vendor in ("gemini", "deepseek", "nvidia", "huggingface", "ollama", "vllm")
+        ),
+        ("openrouter", {"x-ratelimit-limit": "50"}, []),  # of which window, no reply says
     ],
 )
 def test_readings_of_each_naming(read, vendor, headers, readings):

@@ -252,6 +252,23 @@ def test_a_cut_answer_is_no_answer_to_a_similar_request(caller, pool, serve):
     assert caller.chat(hydra, asked).kind == "wait"
 
 
+@pytest.mark.parametrize("kept", ["memory", "file"])
+def test_a_conversation_that_went_on_is_not_the_one_that_was_answered(
+    caller, pool, serve, tmp_path, kept
+):
+    """Callers append to their list of messages; the answer belongs to what it was then."""
+    fake = serve()
+    store = "memory" if kept == "memory" else f"sqlite:///{tmp_path}/state.db"
+    hydra = pool(fake, max_wait=0.0, cache=True, store=store)
+    messages = [{"role": "user", "content": "Who is Pew?"}]
+    caller.chat(hydra, messages)
+    messages.append({"role": "assistant", "content": "A beggar."})
+    messages.append({"role": "user", "content": "And Flint?"})
+    fake.saturate(seconds=100)
+    assert caller.chat(hydra, messages).kind == "wait"
+    assert caller.chat(hydra, "who is pew?").kind == "cached"
+
+
 def test_an_old_answer_outlives_the_process_also_for_a_similar_request(
     caller, pool, serve, tmp_path
 ):
