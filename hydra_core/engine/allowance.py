@@ -45,6 +45,14 @@ class Allowance:
         # Whenever the budgets are whole again, they still are when the hours begin.
         return self.hours.opens(now) if start <= now else self.hours.opens_after(start)
 
+    def may_return(self, model: ModelFacts, size: Size, now: float) -> bool:
+        """True when only calls under way stand in between, and may leave room as they end."""
+        usd, tokens = model.needs(size)
+        return not self.closed(now) and all(
+            budget.may_return(usd if budget.kind == "usd" else tokens, now)
+            for budget in self.budgets
+        )
+
     def turn_away(self, model: ModelFacts, size: Size, now: float) -> None:
         """Its deployment rests for such a request: be told when a budget has room for it."""
         usd, tokens = model.needs(size)

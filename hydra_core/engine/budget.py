@@ -36,6 +36,7 @@ class Budget:
     __slots__ = (
         "_day",
         "_day_end",
+        "_held",
         "_most",
         "_offset",
         "_turned_away",
@@ -68,6 +69,7 @@ class Budget:
         self._offset = offset
         self._day = 0
         self._used = 0.0
+        self._held = 0.0  # the part of it that calls under way have booked
         self._turned_away = NEVER  # the smallest need that found no room
         self.ends = day_end(now + offset)  # wall seconds
         self.turns_at = self.ends - offset
@@ -81,7 +83,7 @@ class Budget:
             self.ends = self._day_end(now + self._offset)
             self.turns_at = self.ends - self._offset
             self._day += 1
-            self._used = 0.0
+            self._used = self._held = 0.0
         return self._used
 
     @property
@@ -99,6 +101,10 @@ class Budget:
             return now
         return NEVER if need > self._most else self.turns_at
 
+    def may_return(self, need: float, now: float) -> bool:
+        """True when calls under way might leave enough of what they have booked."""
+        return self.used(now) - self._held + need <= self._most
+
     def turn_away(self, need: float) -> None:
         """Somebody rests because `need` did not fit: `settle` tells when it may."""
         self._turned_away = min(self._turned_away, need)
@@ -108,6 +114,7 @@ class Budget:
         if now >= self.turns_at:
             self.used(now)
         self._used += amount
+        self._held += amount
         return self._day, amount
 
     def settle(self, booking: Booking, amount: float, now: float) -> bool:
@@ -116,8 +123,8 @@ class Budget:
             self.used(now)
         day, booked = booking
         if day == self._day:
-            left = self._used + amount - booked
-            self._used = max(0.0, left)
+            self._used = max(0.0, self._used + amount - booked)
+            self._held = max(0.0, self._held - booked)
         if self._used + self._turned_away > self._most:
             return False
         self._turned_away = NEVER
@@ -154,9 +161,16 @@ class Budget:
             return f"budget of {self.whose}: in USD, and the price of this model is not known"
         if need > self._most:
             return f"budget of {self.whose}: this may take {more} {unit}, a day has {limit}"
-        asks = f" and this may take {more}," if self._used < self.limit else ""
-        again = duration(self.turns_at - now)
-        return f"budget of {self.whose}: {spent} {unit} of {limit} spent,{asks} again in {again}"
+        under_way = self.may_return(need, now)
+        return "".join(
+            (
+                f"budget of {self.whose}: {spent} {unit} of {limit} spent",
+                " or booked by calls under way" if under_way else "",
+                f", and this may take {more}" if self._used < self.limit else "",
+                f", again in {duration(self.turns_at - now)}",
+                " at the latest" if under_way else "",
+            )
+        )
 
     def _amount(self, amount: float) -> str:
         if self.kind == "tokens":

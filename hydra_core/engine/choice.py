@@ -245,11 +245,18 @@ def _expected(deployment: Deployment, size: Size, now: float) -> float:
     `now` alone: what fits at some moment still fits when a later rest ends.
     """
     allowed = allowed_at(deployment, size, now)
-    rested = max(allowed, deployment.hard_until, deployment.soft_until)
+    booked = allowed > now and _only_booked(deployment, size, now)
+    rested = max(now if booked else allowed, deployment.hard_until, deployment.soft_until)
     group, breaker = deployment.group, deployment.breaker
-    if group.full or (breaker.open_until and breaker.probing):
+    if booked or group.full or (breaker.open_until and breaker.probing):
         rested = max(rested, now + (deployment.score.latency or 1.0) / 2)
     return max(rested, group.earliest(need_of(deployment, size), now))
+
+
+def _only_booked(deployment: Deployment, size: Size, now: float) -> bool:
+    """What its budgets lack is booked by calls under way, and may come back as they end."""
+    allowance = deployment.allowance
+    return allowance is not None and allowance.may_return(deployment.model, size, now)
 
 
 def _unhindered(deployment: Deployment, size: Size, now: float) -> bool:

@@ -40,15 +40,15 @@ def spent(hydra, name=POOL):
 
 
 def test_no_flood_of_callers_overshoots_a_budget(caller, pool, serve):
-    """Sixty calls at once: neither the key nor the provider spends more than it may."""
+    """Sixty calls at once: the provider's sum is spent to the last call, and not passed."""
     many = FakeLimits(concurrency=60, rpm=1000)
     fake = serve([FakeKey(f"key-canary-{n}", limits=many) for n in (1, 2)], latency=0.02)
     row = priced(fake, {"budget": {"usd_per_day": 200.0}}, budget={"usd_per_day": 300.0})
-    hydra = pool(fake, providers=[row], time_scale=SCALE, max_wait=0.0)
+    hydra = pool(fake, providers=[row], time_scale=SCALE, max_wait=5.0)
     replies = caller.chats(hydra, [f"question {n}" for n in range(60)], max_tokens=40)
     fake.wait_idle()
     assert billed(fake, "fake-1") <= 200.0
-    assert billed(fake) <= 300.0
+    assert 300.0 - 60.0 < billed(fake) <= 300.0
     assert spent(hydra, "budget/fake/usd_per_day") == pytest.approx(billed(fake))
     waits = [reply for reply in replies if reply.kind == "wait"]
     assert {reply.kind for reply in replies} == {"full", "wait"}

@@ -197,6 +197,34 @@ def test_the_eta_of_a_spent_budget_is_the_end_of_its_day(make_pool, make_world, 
     assert [at for at, _ in world.sent] == [1.0, DAY]
 
 
+def test_what_calls_under_way_have_booked_is_worth_waiting_for(make_pool, make_world, ok):
+    """They use less than they might, so nobody is sent away for a day on their account."""
+    spent = budget(20.0)
+    pool = make_pool([{"allowance": Allowance([spent])}], facts=DOLLAR)
+    world = make_world(pool, lambda *_: (1.0, ok(2)))
+    for _ in range(12):
+        world.ask(1.0, 8.0, max_wait=30.0)
+    world.run(DAY - 1.0)
+    assert len(world.replies) == 7
+    assert spent.used(DAY - 1.0) == 14.0
+    assert {round(at + error.eta) for at, error in world.errors} == {DAY}
+
+
+def test_the_words_tell_booked_from_spent(make_pool):
+    """Whoever reads them learns that it may be sooner than the end of the day."""
+    pool = make_pool([{"allowance": Allowance([budget(20.0)])}], facts=DOLLAR)
+    lease = pool.lease(DAY - 60.0, 15.0)
+    size, row = lease.size, lease.deployment
+    assert row.allowance.why(row.model, size, DAY - 60.0) == (
+        "budget of key k1: 15.00 USD of 20.00 spent or booked by calls under way, "
+        "and this may take 15.00, again in 60 s at the latest"
+    )
+    pool.manager.settle(lease, DAY - 60.0, tokens=15.0, usd=15.0)
+    assert row.allowance.why(row.model, size, DAY - 60.0) == (
+        "budget of key k1: 15.00 USD of 20.00 spent, and this may take 15.00, again in 60 s"
+    )
+
+
 def test_a_request_that_no_day_would_pay_for_is_refused(make_pool):
     """Waiting would not help, so it is told what it may cost and what there is."""
     pool = make_pool([{"allowance": Allowance([budget(10.0)])}], facts=DOLLAR)
@@ -269,8 +297,9 @@ def test_a_budget_that_turns_at_night_still_waits_for_the_morning(make_pool):
     pool = make_pool(
         [{"allowance": Allowance([budget(10.0)], Hours(office, offset=0.0))}], facts=DOLLAR
     )
-    size = pool.lease(9 * 3600.0, 10.0).size
-    assert pool.manager.earliest(pool.route(), size, (), 9 * 3600.0) == DAY + 8 * 3600.0
+    lease = pool.lease(9 * 3600.0, 10.0)
+    pool.manager.settle(lease, 9 * 3600.0, tokens=10.0, usd=10.0)
+    assert pool.manager.earliest(pool.route(), lease.size, (), 9 * 3600.0) == DAY + 8 * 3600.0
 
 
 def test_planners_see_what_budgets_leave(make_pool):
@@ -295,7 +324,7 @@ def test_the_health_report_shows_the_scarcest_budget(make_pool):
     """Of several budgets in dollars that which has least left; a closed key rests."""
     allowance = Allowance([budget(10.0), budget(50.0, whose="the whole pool")])
     pool = make_pool([{"allowance": allowance}], facts=DOLLAR)
-    pool.lease(1.0, 10.0)
+    pool.manager.settle(pool.lease(1.0, 10.0), 2.0, tokens=10.0, usd=10.0)
     ((row,),) = key_rows(pool.manager, 3600.0, 1.0).values()
     assert row["limits"] == {
         "usd_per_day": {"limit": 10.0, "used": 10.0, "resets_in": DAY - 3600.0}
