@@ -133,7 +133,9 @@ class _Builder:
         allowance: Allowance | None,
     ) -> None:
         limits = key.limits_for(provider.models[rank])
-        group = self._group(provider, key, facts, limits)
+        pooled = provider.pooled and facts.name.endswith(provider.pooled)
+        quota = f"all {provider.pooled} models" if pooled else facts.name
+        group = self._group(provider, key, quota, limits)
         deployment = Deployment(
             provider=provider.name,
             model=facts,
@@ -143,8 +145,9 @@ class _Builder:
             scopes=Scopes(
                 key=self._rest(provider.name, "key", key.name),
                 account=self._rest(provider.name, "account", key.account),
-                group=self._rest(provider.name, "group", key.account, facts.name),
+                group=self._rest(provider.name, "group", key.account, quota),
                 provider=self._rest(provider.name),
+                pooled=quota != facts.name,
             ),
             weights=self._weights,
             priority=provider.priority,
@@ -161,11 +164,14 @@ class _Builder:
         self,
         provider: ResolvedProvider,
         key: ResolvedKey,
-        facts: ModelFacts,
+        quota: str,
         limits: LimitsConfig | None,
     ) -> QuotaGroup:
-        """The group of account x model; what several keys of it state, the smallest holds."""
-        name = (provider.name, key.account, facts.name)
+        """The group of account x model, or of a pool of models.
+
+        Of what several keys and models of it state, the smallest holds.
+        """
+        name = (provider.name, key.account, quota)
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = QuotaGroup("/".join(name))

@@ -72,6 +72,7 @@ class CatalogEntry:
     endpoint_path: str = ""
     window: WindowShape = "sliding"
     day_rule: str = ROLLING
+    pooled: str = ""
     tier: int = 0
     local: bool = False
     keyless_url: bool = False

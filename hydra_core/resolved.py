@@ -72,6 +72,8 @@ class ResolvedKey:
 class ResolvedProvider:
     """One provider in use. `day_rule`: "rolling", or the zone at whose midnight days end.
 
+    Models whose names end in `pooled`, where it is not empty, share one quota of each account.
+
     `models` are in order of preference, never empty; neither are `keys`.
     """
 
@@ -82,6 +84,7 @@ class ResolvedProvider:
     priority: int
     window: WindowShape
     day_rule: str
+    pooled: str
     models: tuple[ResolvedModel, ...]
     keys: tuple[ResolvedKey, ...]
     auth_header: str
@@ -107,6 +110,7 @@ def _provider(provider: ProviderConfig) -> ResolvedProvider:
         priority=provider.priority,
         window=provider.window or (entry.window if entry else "sliding"),
         day_rule=entry.day_rule if entry else catalog.ROLLING,
+        pooled=entry.pooled if entry else "",
         models=tuple(_models(provider, entry)),
         keys=tuple(_keys(provider)),
         auth_header=auth.auth_header,

@@ -47,7 +47,7 @@ def blame(
         return
     if not spared:
         deployment.score.failed(now)
-    rest = _blamed(deployment, rule.blame, whole_account=verdict.whole_account)
+    rest = _blamed(deployment, rule.blame, verdict)
     _let_rest(rest, fault, verdict, lease.granted, now, scale, light=hurried)
     yield rest
     model = deployment.model
@@ -59,10 +59,12 @@ def blame(
             yield model.rest
 
 
-def _blamed(deployment: Deployment, whom: Blame, *, whole_account: bool) -> Rest:
+def _blamed(deployment: Deployment, whom: Blame, verdict: Verdict) -> Rest:
     scopes = deployment.scopes
-    if whole_account:
+    if verdict.whole_account:
         return scopes.account
+    if verdict.fault is Fault.MODEL_UNAVAILABLE and scopes.pooled:
+        return deployment.own_rest  # the other models of the pool are there
     return {
         Blame.KEY: scopes.key,
         Blame.ACCOUNT: scopes.account,

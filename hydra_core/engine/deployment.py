@@ -156,12 +156,13 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """Whose rests a deployment shares with others."""
+    """Whose rests a deployment shares with others; `pooled`: its quota is one of many models."""
 
     key: Rest
     account: Rest
     group: Rest
     provider: Rest
+    pooled: bool = False
 
 
 class Deployment:
@@ -242,14 +243,8 @@ class Deployment:
     def stand_in(self, scopes: Scopes) -> None:
         """Share the rests of these scopes; `refresh` then takes them over."""
         self.scopes = scopes
-        self.rests = (
-            self.own_rest,
-            scopes.key,
-            scopes.account,
-            scopes.group,
-            self.model.rest,
-            scopes.provider,
-        )
+        own = (self.own_rest, scopes.key, scopes.account, scopes.group)
+        self.rests = (*own, self.model.rest, scopes.provider)
 
     def rests_at(self, now: float) -> bool:
         """True while the provider, or our doubt, keeps it from serving."""

@@ -215,7 +215,8 @@ class FakeProvider:
             charges: defaultdict[tuple[str, str], list[Charge]] = defaultdict(list)
             for call in self._desk.journal.calls:
                 if call.admitted:
-                    charges[call.account, call.model].append(call.charge())
+                    quota = self._house.vendor.quota_of(call.model)
+                    charges[call.account, quota].append(call.charge())
         scale = self._house.scale
         return tuple(
             found

@@ -29,7 +29,8 @@ class Vendor:
     """One vendor's manners.
 
     `gauges` maps the dimension in `x-ratelimit-*-{dimension}` to the limit it
-    states; `account_header` names the account on every reply.
+    states; `account_header` names the account on every reply. Models whose names end in
+    `pooled`, where it is not empty, share the limits of an account.
     """
 
     name: VendorName
@@ -39,6 +40,11 @@ class Vendor:
     gauges: tuple[tuple[str, LimitName], ...] = ()
     account_header: tuple[str, str] | None = None
     filter_finish: str = "content_filter"
+    pooled: str = ""
+
+    def quota_of(self, model: str) -> str:
+        """What the limits are counted for: the model, or the pool that it belongs to."""
+        return self.pooled if self.pooled and model.endswith(self.pooled) else model
 
     def refuses(self, fault: str) -> bool:
         """False for what this vendor answers with status 200: some say a filtered reply so."""
@@ -131,7 +137,13 @@ VENDORS: Final[Mapping[VendorName, Vendor]] = {
             _gemini_shape,
             filter_finish="content_filter: PROHIBITED_CONTENT",
         ),
-        Vendor("openrouter", sayings.OPENROUTER, limit_words.openrouter_limit, _openrouter_shape),
+        Vendor(
+            "openrouter",
+            sayings.OPENROUTER,
+            limit_words.openrouter_limit,
+            _openrouter_shape,
+            pooled=":free",
+        ),
         Vendor("deepseek", sayings.DEEPSEEK, limit_words.deepseek_limit, _openai_shape),
         Vendor("plain", sayings.OPENAI, limit_words.plain_limit, _bare_shape),
         Vendor("silent", sayings.OPENAI, limit_words.silent_limit, _bare_shape),

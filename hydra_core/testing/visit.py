@@ -208,16 +208,17 @@ class Visit:
         return latency(seen)
 
     def _quota_of(self, call: Call) -> Quota:
-        quota = self._desk.quotas.get((call.account, call.model))
+        place = call.account, self._house.vendor.quota_of(call.model)
+        quota = self._desk.quotas.get(place)
         if quota is None:
-            limits = self._desk.limits_of(call.account, call.model)
-            quota = Quota(limits, scale=self._house.scale)
-            self._desk.quotas[call.account, call.model] = quota
+            quota = Quota(self._desk.limits_of(*place), scale=self._house.scale)
+            self._desk.quotas[place] = quota
         return quota
 
     def _scene(self) -> Scene:
         call = self._call
-        quota = self._desk.quotas.get((call.account, call.model))
+        place = call.account, self._house.vendor.quota_of(call.model)
+        quota = self._desk.quotas.get(place)
         return Scene(call.model, call.account, self._house.scale, time.time(), quota)
 
     def _headers(self, scene: Scene) -> Headers:

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from hydra_core import Hydra
+from hydra_core.errors import PoolExhausted
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 
 SCALE = 0.02  # a minute is 1.2 s
@@ -48,3 +49,20 @@ async def test_forty_at_once_are_all_served():
             replies = await asyncio.gather(*calls)
         assert [reply.kind for reply in replies] == ["full"] * 40
         assert fake.served == 40
+
+
+def test_free_models_of_one_account_share_their_requests():
+    """OpenRouter counts all of them together, whatever the model and the key; paid ones apart."""
+    models = ("big:free", "small:free", "paid")
+    limits = FakeLimits(rpm=6)
+    keys = [FakeKey(f"key-canary-{n}", account="acme", limits=limits) for n in range(2)]
+    with FakeProvider(keys, models=models, vendor="openrouter") as fake:
+        config = fake.config(cache=False, max_wait=0.0, on_exhausted="raise")
+        with Hydra(config) as hydra:
+            for number in range(6):
+                assert hydra.chat("hello", model=models[number % 2]).kind == "full"
+            for model in models[:2]:
+                with pytest.raises(PoolExhausted):
+                    hydra.chat("hello", model=model)
+            assert hydra.chat("hello", model="paid").kind == "full"
+        assert (fake.served, fake.refused) == (7, 0)

@@ -42,7 +42,7 @@ def window_of(shape: str, kind: str, limit: float, length: float = MINUTE) -> Wi
 class Pool:
     """A KeyManager over keys given as rows, built without a configuration.
 
-    A row may hold `name`, `provider`, `account`, `models`, `lanes`, `priority`,
+    A row may hold `name`, `provider`, `account`, `models`, `pooled`, `lanes`, `priority`,
     `concurrency`, `allowance`, `shape` and the limits `rpm`, `tpm`, `rpd`, `tpd`; `facts` are what
     a model's ModelFacts take, by name.
     """
@@ -78,7 +78,9 @@ class Pool:
         if facts is None:
             facts = ModelFacts(provider, model, **self._facts.get(model, {}))
             self._models[provider, model] = facts
-        group = self.groups.get((provider, account, model))
+        pooled = key.get("pooled") and model.endswith(key["pooled"])
+        quota = key["pooled"] if pooled else model
+        group = self.groups.get((provider, account, quota))
         if group is None:
             windows = [
                 window_of(key.get("shape", "sliding"), kind, key[name], length)
@@ -86,7 +88,7 @@ class Pool:
                 if name in key
             ]
             group = QuotaGroup(account, windows, concurrency=key.get("concurrency"))
-            self.groups[provider, account, model] = group
+            self.groups[provider, account, quota] = group
         return Deployment(
             provider=provider,
             model=facts,
@@ -96,8 +98,9 @@ class Pool:
             scopes=Scopes(
                 key=self._rest(provider, "key", key["name"]),
                 account=self._rest(provider, "account", account),
-                group=self._rest(provider, "group", account, model),
+                group=self._rest(provider, "group", account, quota),
                 provider=self._rest(provider),
+                pooled=bool(pooled),
             ),
             weights=ScoreWeights(),
             priority=key.get("priority", 0),

@@ -194,6 +194,21 @@ def test_every_model_of_the_account_is_joined(make_pool):
     assert pool.by("k1", "small").group is not pool.by("k1").group
 
 
+def test_a_pool_of_models_is_joined_once(make_pool):
+    """Its models share one quota in either account, and one in the result."""
+    row = {"models": ["m:free", "n:free", "paid"], "pooled": ":free", "rpm": 9}
+    pool = make_pool([row, row])
+    for deployment in pool.deployments:
+        route = {"model": deployment.model.name}
+        others = [d for d in pool.deployments if d is not deployment]
+        pool.manager.settle(pool.lease(1.0, 1.0, others, **route), 1.0)
+    pool.manager.accounts.recall([Shared("acme", None, ("k1", "k2"))], 1.0)
+    free = {pool.by(key, model).group for key in ("k1", "k2") for model in row["models"][:2]}
+    (group,) = free
+    assert group.windows[0].used(1.0) == 4
+    assert pool.by("k2", "paid").group.windows[0].used(1.0) == 2
+
+
 def test_two_refusals_of_one_account_do_not_rest_a_model_for_all(make_pool):
     """Two accounts that agree would; these prove to be one."""
     pool = make_pool([{}, {}, {}])

@@ -151,3 +151,15 @@ def test_a_run_of_spent_quotas_doubles_until_a_success(make_pool):
         rests.append(pool.by("k1").hard_until - now)
         now = pool.by("k1").hard_until
     assert rests == [3600.0, 7200.0, 14_400.0, 3600.0]
+
+
+def test_a_missing_model_does_not_rest_the_pool_it_is_counted_in(make_pool):
+    """Other models of the quota are there; one refusal for the minute rests them all."""
+    pool = make_pool([{"models": ["m:free", "n:free"], "pooled": ":free"}])
+    pool.fail(pool.lease(1.0, model="m:free"), 1.0, Fault.MODEL_UNAVAILABLE)
+    assert pool.lease(1.0, model="m:free") is None
+    lease = pool.lease(1.0, model="n:free")
+    assert lease is not None
+    pool.fail(lease, 1.0, Fault.RATE_LIMIT_MINUTE)
+    assert pool.by("k1", "n:free").scopes.group is pool.by("k1", "m:free").scopes.group
+    assert pool.lease(2.0, model="n:free") is None
