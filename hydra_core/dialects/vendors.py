@@ -30,8 +30,9 @@ class Vendor:
     """One vendor's ways.
 
     `wait_headers` state a wait, beside `retry-after`, in refusals. The account
-    is named by `hint_header`, else by the group of the pattern `hint_words` in
-    an error's message, else by its `user_id`. Days end at midnight in
+    is named by `hint_header` (and `hint_part`, which may have limits of its own), else
+    by the group of the pattern `hint_words` in an error's message, else by its
+    `user_id`. Days end at midnight in
     `day_zone`; `day_certain` when that beats the vendor's own hints.
     `account_wide`: its limits hold for all models of the account together.
     """
@@ -41,6 +42,7 @@ class Vendor:
     parameters: Parameters = PLAIN
     wait_headers: tuple[tuple[str, Reset], ...] = ()
     hint_header: str = ""
+    hint_part: str = ""
     hint_words: str = ""
     day_zone: str | None = None
     day_certain: bool = False
@@ -155,6 +157,7 @@ _ALL: Final = (
         _OPENAI_LAYOUT,
         parameters=_REASONING_PARAMETERS,
         hint_header="openai-organization",
+        hint_part="openai-project",
         hint_words=r"in organization (org-\w+)",
     ),
     Vendor("azure", _AZURE_LAYOUT, parameters=_REASONING_PARAMETERS),

@@ -46,8 +46,9 @@ def readings_of(vendor: Vendor, headers: Mapping[str, str], now: float) -> tuple
 
 def hint_of(vendor: Vendor, headers: Mapping[str, str]) -> str | None:
     """The account as the headers name it."""
-    hint = headers.get(vendor.hint_header) if vendor.hint_header else None
-    return hint.strip()[:_HINT_CAP] or None if hint else None
+    hint = headers.get(vendor.hint_header, "").strip() if vendor.hint_header else ""
+    part = headers.get(vendor.hint_part, "").strip() if hint and vendor.hint_part else ""
+    return (f"{hint}/{part}" if part else hint)[:_HINT_CAP] or None
 
 
 def judge(

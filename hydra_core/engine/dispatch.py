@@ -45,6 +45,8 @@ _SURELY_LONGER: Final = 1.15
 _LONGEST_PARK: Final = 5.0
 # An attempt that gets less, in seconds, could only be charged and blamed for its timeout.
 _TOO_SHORT: Final = 0.005
+# An answer of fewer tokens is not worth asking for.
+_WORTH_ASKING: Final = 64
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
 _PART_CHARS: Final = 4000  # of an image or file part: its size says nothing of its tokens
@@ -370,8 +372,23 @@ class Dispatch:
             self._error = self._rejected(fault, verdict.message, verdict.status)
         elif rule.next is Next.MOVE_LARGER:
             self._rule_out(lease.deployment, fault)
-            if all(avoids(self._avoid, d) for d in self._route.deployments):
+            left = not all(avoids(self._avoid, d) for d in self._route.deployments)
+            if not left and not self._afforded(lease.deployment, verdict.affordable_tokens):
                 self._error = self._rejected(fault, verdict.message, verdict.status)
+
+    def _afforded(self, deployment: Deployment, tokens: int | None) -> bool:
+        """Ask once more for an answer of as many tokens as the account says it can pay for.
+
+        Only where the caller named no number: without one, providers that are paid in
+        advance want the credit for the longest answer that the model can give.
+        """
+        asked = self.request
+        if tokens is None or tokens < _WORTH_ASKING or asked.max_tokens or not asked.messages:
+            return False
+        self.request = replace(asked, params={**asked.params, "max_tokens": tokens})
+        self._size = replace(self._size, max_tokens=tokens)
+        self._avoid.discard(deployment.group)
+        return True
 
     def _rule_out(self, deployment: Deployment, fault: Fault) -> None:
         """Leave aside whatever cannot hold more than the deployment that refused."""

@@ -92,6 +92,14 @@ def test_the_account_that_other_places_name(judge):
     assert judge("openrouter", 402, body).scope_hint == "user_77"
 
 
+def test_a_project_is_an_account_of_its_own(judge):
+    """Its limits may be smaller than its organization's, so only the same project is the same."""
+    headers = {"openai-organization": "acme-inc", "openai-project": "proj_1"}
+    body = {"error": {"message": "x"}}
+    assert judge("openai", 429, body, headers).scope_hint == "acme-inc/proj_1"
+    assert judge("openai", 429, body, {"openai-project": "proj_1"}).scope_hint is None
+
+
 def test_deepseeks_concurrency_ceiling(judge):
     """A stated ceiling on simultaneous calls is reported as one, and is no billing stop."""
     message = (

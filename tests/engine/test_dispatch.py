@@ -135,6 +135,29 @@ def test_a_request_too_large_for_one_limit_moves_to_another_group(
     assert len(gave_up(world)[1].attempts) == 2
 
 
+def test_an_account_low_on_credit_serves_what_it_can_pay_for(make_pool, make_world, ok, refuse):
+    """Others are asked first; then it is asked for as much as it can pay, once, and not benched."""
+    poor = refuse(Fault.REQUEST_TOO_LARGE, status=402, affordable_tokens=900)
+
+    def judge(lease, _):
+        asked = world.begun[-1].request.max_tokens
+        return 0.1, ok() if lease.deployment.key == "k2" or (asked or 9999) <= 900 else poor
+
+    for keys, asked, sent, replies in (
+        (("k1", "k2"), None, ["k1", "k2"], 1),
+        (("k1",), None, ["k1", "k1"], 1),
+        (("k1",), 5000, ["k1"], 0),
+        (("k1",), 800, ["k1"], 1),
+    ):
+        pool = make_pool([{"name": key} for key in keys], strategy="priority")
+        world = make_world(pool, judge)
+        world.ask(1.0, params={} if asked is None else {"max_tokens": asked})
+        world.run()
+        assert [lease.deployment.key for _, lease in world.sent] == sent
+        assert len(world.replies) == replies
+        assert not any(d.rests_at(2.0) for d in pool.deployments)
+
+
 def test_a_request_larger_than_every_limit_is_told_so(make_pool, make_world, ok):
     """No wait would help: it is refused at once, with the remedy."""
     world = make_world(make_pool([{"tpm": 100}, {"tpm": 200}]), lambda *_: (0.1, ok()))

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 from hydra_core.engine import blame, choice
+from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment
 from hydra_core.engine.dispatch import Dispatch
@@ -184,6 +185,29 @@ def asking(make_pool, make_world):
     return set()
 
 
+def sharing(make_pool, make_world):
+    """Two keys that nobody said are one account's; each reply names it."""
+    broken, arrived = set(), []
+    pool = make_pool([{"rpm": 6}, {"rpm": 6}], strategy="priority")
+
+    def judge(_, now):
+        arrived.append(now)
+        return 0.1, Answer(Verdict(status=200, scope_hint="org"), text="ok", usage=Usage(1, 0))
+
+    world = make_world(pool, judge)
+    for key in ("k1", "k1", "k2"):  # three of one, one of the other: then they are known
+        lease = pool.lease(0.0, avoid=[d for d in pool.deployments if d.key != key])
+        arrived.append(0.0)
+        pool.manager.accounts.heard(lease, Verdict(status=200, scope_hint="org"), 0.0)
+        pool.manager.settle(lease, 0.0)
+    for _ in range(9):
+        world.ask(2.0, **PATIENT)
+    world.run()
+    if any(len([at for at in arrived if end - 60.0 < at <= end]) > 6 for end in arrived):
+        broken.add("keys of one account share its minute")
+    return broken
+
+
 def _good(tokens):
     return Answer(Verdict(status=200), text="ok", usage=Usage(int(tokens), 0))
 
@@ -281,7 +305,17 @@ def _asks_the_future(patch):
     patch.setattr(choice, "_expected", expected)
 
 
+def _accounts_apart(patch):
+    patch.setattr(Accounts, "_called", lambda *_: None)
+
+
+def _bookings_left_behind(patch):
+    patch.setattr(SlidingWindow, "absorb", lambda *_: None)
+
+
 SABOTAGE = [
+    (_accounts_apart, sharing, "keys of one account share its minute"),
+    (_bookings_left_behind, sharing, "keys of one account share its minute"),
     (_no_reservation, busy, "no minute holds more than the limit"),
     (_charged_early, busy, "no minute holds more than the limit"),
     (_refunded_on_timeout, busy, "no minute holds more than the limit"),
@@ -301,7 +335,7 @@ SABOTAGE = [
 ]
 
 
-@pytest.mark.parametrize("world", [busy, impatient, crowded, failing, asking])
+@pytest.mark.parametrize("world", [busy, impatient, crowded, failing, asking, sharing])
 def test_no_law_breaks_while_every_protection_is_on(make_pool, make_world, world):
     """The worlds in which sabotage is tried are sound without it."""
     assert world(make_pool, make_world) == set()
