@@ -33,9 +33,9 @@ _NO_ETA = {
     "estado de cada llave.",
 }
 _OFFLINE = {
-    "en": "This machine seems to be offline: no provider can be reached. Your keys are well, and "
+    "en": "No provider can be reached: this machine seems to be offline. Your keys are well, and "
     "are used again as soon as one answers; the next try is due in about {eta}.",
-    "es": "Esta máquina parece estar sin conexión: no se alcanza a ningún proveedor. Tus llaves "
+    "es": "No se alcanza a ningún proveedor: esta máquina parece estar sin conexión. Tus llaves "
     "están bien y se usarán en cuanto uno responda; el próximo intento será en unos {eta}.",
 }
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}

@@ -74,8 +74,6 @@ class KeyManager:
             self._sharers[deployment.group].append(deployment)
             for rest in deployment.rests:
                 self._members[rest].append(deployment)
-        self.outages = Outages(self.deployments, settings.scale)
-        self._members[self.outages.machine].extend(self.deployments)
         self._open: set[Lease] = set()
         ledger = Ledger(self._members, self._sharers, self._open, self._chooser.stir)
         self.accounts = Accounts(
@@ -85,6 +83,8 @@ class KeyManager:
             named=settings.named,
             credible=settings.credible,
         )
+        self.outages = Outages(self.deployments, self.accounts.notices, scale=settings.scale)
+        self._members[self.outages.machine].extend(self.deployments)
 
     def lease(
         self, route: Route, size: Size, avoid: Avoid, now: float, *, desperate: bool = False

@@ -20,16 +20,23 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.blame import blame
 from hydra_core.engine.faults import FAULTS
 from hydra_core.engine.health import Breaker, Rest
-from hydra_core.engine.windows import NEVER
+from hydra_core.engine.reasons import (
+    offline_notice,
+    online_notice,
+    refused_notice,
+    sign_in_notice,
+    signed_in_notice,
+)
+from hydra_core.engine.site import Alike, Site, enough_keys, free_of, had_worked, in_question
 from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
+    from hydra_core.engine.notices import Notice
     from hydra_core.wire import Verdict
 
-_WITNESSES: Final = 3
 # Failures further apart than this, in seconds, are no longer one event.
 _MOMENTS: Final = 60.0
 # A provider that refuses keys which had worked is asked again after so many seconds, then
@@ -49,61 +56,29 @@ ILL: Final = frozenset(
 """Faults from which an outage of a model is inferred."""
 
 
-class _Alike:
-    """The deployments of one model that failed alike in a row, and the opinions before that."""
-
-    __slots__ = ("before", "fault", "last")
-
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
-        self.last = 0.0
-        self.before: dict[Deployment, tuple[float, float | None]] = {}
-
-
-class _Site:
-    """One provider: its deployments by model, and what was lately seen of it as a whole."""
-
-    __slots__ = ("accused", "breaker", "deployments", "models", "rest", "unreached")
-
-    def __init__(self, rest: Rest) -> None:
-        self.rest = rest
-        self.deployments: list[Deployment] = []
-        self.models: dict[ModelFacts, list[Deployment]] = {}
-        self.breaker = Breaker(rest)
-        self.unreached = False
-        self.accused: dict[Rest, float] = {}  # keys that had worked and were refused, and when
-
-    def open(self, breaker: Breaker, fault: Fault, now: float, scale: float) -> None:
-        """An outage of the whole provider begins."""
-        self.breaker = self.rest.breaker = breaker
-        breaker.trip(now, scale, fault)
-
-    def close(self) -> None:
-        """It is over, and with it that of each model."""
-        self.breaker.close()
-        for model in self.models:
-            model.breaker.close()
-
-
 class Outages:
     """Tells one key's fault from its provider's, and a provider's from this machine's.
 
     `machine` is the rest in whose name all deployments wait while nothing can be reached;
     `alert` is False while nobody has failed lately, and then `passed` need not be called.
+    What people should be told is added to `notices`.
     `scale` shortens our own waits. Its methods yield each rest whose members changed.
     """
 
-    def __init__(self, deployments: Iterable[Deployment], scale: float) -> None:
+    def __init__(
+        self, deployments: Iterable[Deployment], notices: list[Notice], *, scale: float
+    ) -> None:
         self.machine = Rest("this machine")
         self.alert = False
+        self._notices = notices
         self._scale = scale
-        self._sites: dict[str, _Site] = {}
-        self._alike: dict[ModelFacts, _Alike] = {}
+        self._sites: dict[str, Site] = {}
+        self._alike: dict[ModelFacts, Alike] = {}
         self._offline = self._unreachable(self.machine)
         for deployment in deployments:
             site = self._sites.get(deployment.provider)
             if site is None:
-                site = self._sites[deployment.provider] = _Site(deployment.scopes.provider)
+                site = self._sites[deployment.provider] = Site(deployment.scopes.provider)
             site.deployments.append(deployment)
             site.models.setdefault(deployment.model, []).append(deployment)
 
@@ -128,12 +103,14 @@ class Outages:
             yield from self._reached(site)
         if fault is Fault.UNREACHABLE:
             yield from self._unreached(site, lease, now)
-        elif fault is Fault.AUTH and _had_worked(site, lease.deployment):
+        elif fault is Fault.AUTH and had_worked(site, lease.deployment):
             yield from self._refused(site, lease, verdict, now)
         elif fault in ILL:
             yield from self._ill(site, lease, verdict, now, hurried=hurried)
         else:
             yield from blame(lease, verdict, now, self._scale, hurried=hurried)
+        if fault is Fault.AUTH and lease.deployment.scopes.key.dead:
+            self._notices.append(refused_notice(lease.deployment.provider, site.dead()))
 
     def passed(self, lease: Lease) -> Iterator[Rest]:
         """A call went well: what that disproves is over."""
@@ -144,6 +121,8 @@ class Outages:
         if site.accused and lease.granted > max(site.accused.values()):
             site.accused.clear()
         if site.breaker.open_until and lease.granted >= site.breaker.opened_at:
+            if site.breaker.fault is Fault.AUTH:
+                self._notices.append(signed_in_notice(deployment.provider))
             site.close()
             yield site.rest
         self.alert = bool(self._alike) or any(
@@ -151,11 +130,12 @@ class Outages:
             for other in self._sites.values()
         )
 
-    def _reached(self, site: _Site) -> Iterator[Rest]:
+    def _reached(self, site: Site) -> Iterator[Rest]:
         """Something answered: the machine is online, and this provider can be reached."""
         for other in self._sites.values():
             other.unreached = False
         if self.offline:
+            self._notices.append(online_notice())
             self._offline.close()
             for other in self._sites.values():
                 other.rest.breaker = other.breaker
@@ -164,12 +144,13 @@ class Outages:
             site.breaker.close()
             yield site.rest
 
-    def _unreached(self, site: _Site, lease: Lease, now: float) -> Iterator[Rest]:
+    def _unreached(self, site: Site, lease: Lease, now: float) -> Iterator[Rest]:
         lease.deployment.failures += 1
         site.unreached = True
         if self.offline:
             yield from self._still(self._offline, lease, now)
-        elif all(other.unreached or not _in_question(other, now) for other in self._sites.values()):
+        elif all(other.unreached or not in_question(other, now) for other in self._sites.values()):
+            self._notices.append(offline_notice(list(self._sites)))
             self._offline.trip(now, self._scale, Fault.UNREACHABLE)
             for other in self._sites.values():
                 if other.breaker.fault is Fault.UNREACHABLE:
@@ -182,9 +163,7 @@ class Outages:
             site.open(self._unreachable(site.rest), Fault.UNREACHABLE, now, self._scale)
             yield site.rest
 
-    def _refused(
-        self, site: _Site, lease: Lease, verdict: Verdict, now: float
-    ) -> Iterator[Rest]:
+    def _refused(self, site: Site, lease: Lease, verdict: Verdict, now: float) -> Iterator[Rest]:
         """A key that had worked is refused: it is dead, and asking again would not mend it.
 
         Unless others that had worked are refused as well, with no success between: then the
@@ -199,16 +178,17 @@ class Outages:
         accused[deployment.scopes.key] = now
         site.accused = accused
         yield from blame(lease, verdict, now, self._scale)
-        if len(accused) >= _enough(site.deployments, accused, now):
+        if len(accused) >= enough_keys(site.deployments, accused, now):
             for key in accused:
                 key.revive()
             site.accused = {}
+            self._notices.append(sign_in_notice(deployment.provider))
             breaker = Breaker(site.rest, first=_SIGN_IN_FIRST, cap=_SIGN_IN_CAP)
             site.open(breaker, Fault.AUTH, now, self._scale)
             yield site.rest
 
     def _ill(
-        self, site: _Site, lease: Lease, verdict: Verdict, now: float, *, hurried: bool
+        self, site: Site, lease: Lease, verdict: Verdict, now: float, *, hurried: bool
     ) -> Iterator[Rest]:
         deployment, model = lease.deployment, lease.deployment.model
         fault = verdict.fault or Fault.UNKNOWN
@@ -236,7 +216,7 @@ class Outages:
 
     def _agreed(
         self,
-        site: _Site,
+        site: Site,
         deployment: Deployment,
         fault: Fault,
         before: tuple[float, float | None],
@@ -245,11 +225,11 @@ class Outages:
         """True when enough keys of this model failed alike with no success between."""
         alike = self._alike.get(deployment.model)
         if alike is None or alike.fault is not fault or now - alike.last > self._moments:
-            alike = self._alike[deployment.model] = _Alike(fault)
+            alike = self._alike[deployment.model] = Alike(fault)
         alike.last = now
         alike.before.setdefault(deployment, before)
         keys = {witness.scopes.key for witness in alike.before}
-        return len(keys) >= _enough(site.models[deployment.model], keys, now)
+        return len(keys) >= enough_keys(site.models[deployment.model], keys, now)
 
     def _absolve(self, model: ModelFacts) -> None:
         """Those who failed alike were not to blame."""
@@ -274,39 +254,6 @@ class Outages:
         else:
             others = site.deployments
         due = breaker.open_until
-        if any(d is not deployment and _free_of(d, site, due) for d in others):
+        if any(d is not deployment and free_of(d, site, due) for d in others):
             breaker.outlast(mine, due + due - now)
         yield breaker.over
-
-
-def _had_worked(site: _Site, deployment: Deployment) -> bool:
-    """True when the key has ever served, with any model."""
-    key = deployment.scopes.key
-    return any(d.scopes.key is key and d.score.latency is not None for d in site.deployments)
-
-
-def _in_question(site: _Site, now: float) -> bool:
-    """True when something of this provider may serve as far as the provider is concerned."""
-    return any(deployment.hard_until <= now for deployment in site.deployments)
-
-
-def _free_of(deployment: Deployment, site: _Site, due: float) -> bool:
-    """True when nothing of its own keeps a deployment from probing at `due`."""
-    provider = deployment.scopes.provider
-    return (
-        deployment.hard_until <= due
-        and deployment.own_rest.soft_until <= due
-        and (provider is site.rest or provider.soft_until <= due)
-    )
-
-
-def _enough(deployments: Iterable[Deployment], heard: Collection[Rest], now: float) -> float:
-    """How many keys must agree: those that could still testify count, and one is never enough."""
-    able: set[Rest] = set()
-    for deployment in deployments:
-        key = deployment.scopes.key
-        if key in heard or deployment.hard_until <= now:
-            able.add(key)
-            if len(able) == _WITNESSES:
-                break
-    return len(able) if len(able) > 1 else NEVER

@@ -1,9 +1,10 @@
-"""Why something rests, in plain words: for `explain()`, for reports and for errors."""
+"""Why something rests, in plain words: for `explain()`, reports, errors and notices."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.notices import Notice
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 
@@ -11,12 +12,13 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.routing import Route
 
-OFFLINE: Final = "this machine seems to be offline: no provider can be reached"
+OFFLINE: Final = "no provider can be reached: this machine seems to be offline"
 REFUSED: Final = (
     "every key of this route was refused as invalid (HTTP 401 or 403). Check their values, and "
     "base_url if it is set, then start again"
 )
 _DEAD: Final = "auth: refused as invalid; no timer revives it, only a corrected or new key"
+_SHOWN: Final = 8
 _ONE_BY_ONE: Final = "one request at a time tries again"
 
 
@@ -66,3 +68,59 @@ def offline(route: Route) -> bool:
 def all_refused(route: Route) -> bool:
     """True when no key of this route is left alive."""
     return all(deployment.scopes.key.dead for deployment in route.deployments)
+
+
+def offline_notice(providers: list[str]) -> Notice:
+    """No provider can be reached; `providers` are all there are."""
+    text = OFFLINE
+    if len(providers) == 1:
+        text = (
+            f"{providers[0]} cannot be reached, and there is no other to compare it with: this "
+            "machine is offline, or it is down, or its base_url is wrong"
+        )
+    return Notice(
+        "offline",
+        "this machine",
+        f"{text[0].upper()}{text[1:]}. No key is blamed for it; {_ONE_BY_ONE}, and all are used "
+        "again as soon as one answers.",
+    )
+
+
+def online_notice() -> Notice:
+    """A provider answered again."""
+    text = "A provider can be reached again; all keys are in use."
+    return Notice("offline", "this machine", text)
+
+
+def sign_in_notice(provider: str) -> Notice:
+    """Keys that had worked are refused together."""
+    return Notice(
+        "refused_key",
+        provider,
+        f"{provider} refuses several keys as invalid that had worked a moment ago, so its sign-in "
+        f"or base_url is suspect and no key is given up; {_ONE_BY_ONE}. If you did revoke them, "
+        "replace them and start again.",
+    )
+
+
+def signed_in_notice(provider: str) -> Notice:
+    """It accepts them again."""
+    return Notice("refused_key", provider, f"{provider} accepts its keys again.")
+
+
+def refused_notice(provider: str, dead: tuple[list[str], int]) -> Notice:
+    """Keys were refused for good: their names, and how many keys there are."""
+    names, count = dead
+    shown = ", ".join(names[:_SHOWN]) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
+    if len(names) == count:
+        what = f"All keys of {provider} were refused as invalid ({shown})"
+    else:
+        what = f"{provider} refused as invalid: {shown}"
+    return Notice(
+        "refused_key",
+        provider,
+        f"{what}. They are not used any more. Check their values, and base_url if it is set, then "
+        "start again.",
+    )

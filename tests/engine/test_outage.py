@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from hydra_core.engine.deployment import Size
+from hydra_core.engine.report import explanation
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import PoolExhausted
 from hydra_core.messages import Fault
 
-TWO = [{"name": f"a{n}", "models": ["m", "n"]} for n in range(1, 6)]
+ONE = Size(chars=0, messages=1, max_tokens=None, known_tokens=1.0)
 BOTH = [{"name": "a1", "provider": "a"}, {"name": "b1", "provider": "b"}]
 
 
@@ -277,3 +279,80 @@ def test_a_key_that_never_worked_dies_at_its_first_refusal(make_pool, make_world
     assert type(error) is PoolExhausted
     assert error.eta is None
     assert "every key of this route was refused as invalid" in str(error)
+
+
+def why(pool, now, key):
+    """What `explain` says of a key's first model."""
+    rows = explanation(pool.route(), ONE, now)
+    return next(row["why"] for row in rows if row["key"] == key)
+
+
+def test_an_explanation_names_what_is_out(make_pool):
+    """The model, the provider, the machine or the sign-in: whatever the keys share."""
+    rows = [{"models": ["m", "n"]} for _ in range(3)]
+    pool = make_pool(rows, strategy="round_robin")
+    for key in ("k1", "k2", "k3"):
+        fail(pool, 1.0, key, Fault.OVERLOADED, "m")
+    assert why(pool, 2.0, "k1").startswith("breaker open for acme/m: its calls fail (overloaded)")
+    for key in ("k1", "k2", "k3"):
+        fail(pool, 2.0, key, Fault.TIMEOUT, "n")
+    assert why(pool, 3.0, "k1").startswith("acme is out: several of its models fail (timeout)")
+
+
+def test_an_explanation_tells_offline_from_down(make_pool):
+    """One provider of two: it is down. Both: the machine is offline."""
+    pool = make_pool(BOTH)
+    fail(pool, 1.0, "a1", Fault.UNREACHABLE)
+    assert why(pool, 1.5, "a1").startswith("a cannot be reached while another provider can be")
+    fail(pool, 1.5, "b1", Fault.UNREACHABLE)
+    assert "seems to be offline" in why(pool, 1.6, "a1")
+    assert "seems to be offline" in why(pool, 1.6, "b1")
+
+
+def test_an_explanation_tells_a_dead_key_from_a_suspect_sign_in(make_pool):
+    """A key that was refused is to be corrected; a provider that refuses all is not."""
+    pool = make_pool([{}, {}, {}], strategy="round_robin")
+    fail(pool, 1.0, "k3", Fault.AUTH, status=401)
+    assert why(pool, 1.5, "k3").startswith("auth: refused as invalid")
+    work(pool, 2.0, "k1", "k2")
+    for key in ("k1", "k2"):
+        fail(pool, 3.0, key, Fault.AUTH, status=401)
+    assert "its sign-in or base_url is suspect" in why(pool, 3.5, "k1")
+
+
+def test_people_are_told_once_of_each_event(make_pool):
+    """A refused key, a suspect sign-in, and a machine that goes offline and comes back."""
+    pool = make_pool([{}, {}, {}], strategy="round_robin")
+
+    def told():
+        notices = pool.manager.accounts.notices
+        found = [(notice.kind, notice.subject) for notice in notices]
+        notices.clear()
+        return found
+
+    fail(pool, 1.0, "k3", Fault.AUTH, status=401)
+    assert told() == [("refused_key", "acme")]
+    work(pool, 2.0, "k1", "k2")
+    for key in ("k1", "k2"):
+        fail(pool, 3.0, key, Fault.AUTH, status=401)
+    assert told() == [("refused_key", "acme"), ("refused_key", "acme")]
+    work(pool, 33.0, "k1")
+    assert told() == [("refused_key", "acme")]
+    fail(pool, 34.0, "k1", Fault.UNREACHABLE)
+    assert told() == [("offline", "this machine")]
+    work(pool, 35.0, "k1")
+    assert told() == [("offline", "this machine")]
+    assert told() == []
+
+
+def test_an_error_says_that_the_machine_is_offline(make_pool, make_world, refuse):
+    """Not that a provider is down: its text and its `offline` say so, with the next try's ETA."""
+    pool = make_pool(BOTH)
+    world = make_world(pool, lambda *_: (0.1, refuse(Fault.UNREACHABLE, status=None)))
+    world.ask(1.0, max_wait=2.0)
+    world.run()
+    ((_, error),) = world.errors
+    assert error.offline
+    assert error.eta is not None
+    assert "this machine seems to be offline" in str(error)
+    assert not any(d.own_rest.soft_until or d.hard_until for d in pool.deployments)
