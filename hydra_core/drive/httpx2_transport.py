@@ -283,7 +283,7 @@ def _failed(error: httpx2.TransportError, url: str, progress: _Progress) -> Fail
         return common.unconnected(url, str(error))
     if isinstance(error, httpx2.TimeoutException):  # only the connecting one is set
         cause = "no connection in time"
-        return common.failed(url, Fault.TIMEOUT, cause, written=progress.written)
+        return common.failed(url, Fault.UNREACHABLE, cause, written=progress.written)
     if isinstance(error, httpx2.ReadError | httpx2.WriteError | httpx2.CloseError):
         return common.broken(url, "connection closed")
     return common.broken(url, str(error))

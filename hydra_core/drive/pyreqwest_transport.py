@@ -243,7 +243,7 @@ def _failed(error: PyreqwestError, url: str) -> Failed:
     said = _words(error)
     if _CONNECTING in said:
         if isinstance(error, TimeoutError):
-            return common.failed(url, Fault.TIMEOUT, "no connection in time", written=False)
+            return common.failed(url, Fault.UNREACHABLE, "no connection in time", written=False)
         return common.unconnected(url, said)
     if isinstance(error, TimeoutError):
         return common.failed(url, Fault.TIMEOUT, "no whole answer in time")

@@ -370,12 +370,12 @@ def test_a_dripping_answer_ends_at_the_time_limit(line, serve, head):
 
 @pytest.mark.parametrize("kind", [PyreqwestTransport, Httpx2Transport])
 async def test_a_connection_that_is_never_made_cost_nothing(kind, serve):
-    """A TLS handshake without an answer: TIMEOUT, and nothing was written."""
+    """A TLS handshake without an answer: UNREACHABLE, and nothing was written."""
     server = serve(Peer.wait_gone)
     transport = kind(connect_timeout=0.3)
     wire = post(server.url(scheme="https"))
     failed = await transport.send(wire, Secret(KEY), timeout=PATIENCE)
-    assert failed.fault is Fault.TIMEOUT
+    assert failed.fault is Fault.UNREACHABLE
     assert not failed.written
     await transport.aclose()
 
