@@ -21,7 +21,8 @@ from typing import Final
 # Between two calls, at first. A refusal travels at the speed of the network, whatever the
 # time scale: within this the last call's will be known.
 _GAP: Final = 0.1
-_GROWS: Final = 16.0  # so many calls earn one more at once, and the first time half the gap
+_GROWS: Final = 32.0  # so many calls earn one more at once
+_QUICKENS: Final = 16.0  # and so many the first time half the gap
 _RISES: Final = 10.0  # until one more is tried
 _RISES_LAST: Final = 1280.0
 _NEVER: Final = float("inf")
@@ -58,7 +59,7 @@ class SlowStart:
         """When the next call may be sent while so many are in flight."""
         if in_flight < self.allowed:
             return now
-        return max(now, self._sent_at + self._gap / (1.0 + self._sent / _GROWS))
+        return max(now, self._sent_at + self._gap / (1.0 + self._sent / _QUICKENS))
 
 
 class Ceiling:

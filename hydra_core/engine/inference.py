@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.study import SENT, TOKENS
+from hydra_core.engine.study import ANSWERED, SENT, TOKENS
 from hydra_core.engine.windows import NEVER
 from hydra_core.wire import MINUTE
 
@@ -52,6 +52,22 @@ class Estimate:
     def limit(self) -> float:
         """The roundest number that it may be: limits are made by people."""
         return roundest(self.low, self.high)
+
+    @property
+    def surprise(self) -> float:
+        """P(what we see | this limit refused) / P(what we see | another did).
+
+        Limits are made by people: a true one is a usual number, and the estimate of one
+        that did not refuse is any number.
+        """
+        chance = min(0.9, (self.high - self.low) / self.high / _SPACING)
+        size = 10.0 ** floor(log10(self.high))
+        usual = any(
+            self.low <= number * scale < self.high
+            for scale in (size, size / 10.0)
+            for number in _USUAL
+        )
+        return _HABIT / chance if usual else (1.0 - _HABIT) / (1.0 - chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +107,6 @@ def roundest(low: float, high: float) -> float:
     return low
 
 
-def odds(requests: Estimate, tokens: Estimate) -> float:
-    """How much likelier it is that the limit of requests refused than that of tokens.
-
-    Limits are made by people: a true one is a usual number, and the estimate of one that
-    did not refuse is any number. Bayes' rule over those two observations.
-    """
-    return _surprise(requests) / _surprise(tokens)
-
-
-def _surprise(estimate: Estimate) -> float:
-    """P(what we see | it is the limit) / P(what we see | it is not)."""
-    chance = min(0.9, (estimate.high - estimate.low) / estimate.high / _SPACING)
-    size = 10.0 ** floor(log10(estimate.high))
-    usual = any(
-        estimate.low <= number * scale < estimate.high
-        for scale in (size, size / 10.0)
-        for number in _USUAL
-    )
-    return _HABIT / chance if usual else (1.0 - _HABIT) / (1.0 - chance)
-
-
 def sliding_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:
     """The limits of a rolling window that would explain the refusal.
 
@@ -132,7 +127,8 @@ def _full_of_requests(
 ) -> Iterator[Estimate]:
     """A window full of requests opens when the oldest leaves it."""
     if counted and refused.soonest <= counted[0][SENT] + span - refused.now <= refused.latest:
-        yield Estimate("requests", span, len(counted), len(counted) + 1.0)
+        sure = sum(1.0 for call in counted if call[ANSWERED] <= refused.now)
+        yield Estimate("requests", span, max(1.0, sure), len(counted) + 1.0)
 
 
 def _full_of_tokens(
@@ -143,7 +139,8 @@ def _full_of_tokens(
     surely = sum(call[TOKENS] for call in counted if call[SENT] < oldest + refused.soonest)
     perhaps = sum(call[TOKENS] for call in counted if call[SENT] <= oldest + refused.latest)
     spent = sum(call[TOKENS] for call in counted)
-    low, high = max(spent, spent - perhaps + refused.need), spent - surely + refused.need
+    sure = sum(call[TOKENS] for call in counted if call[ANSWERED] <= refused.now)
+    low, high = max(sure, sure - perhaps + refused.need), spent - surely + refused.need
     if perhaps and low < high:
         yield Estimate("tokens", span, low, high)
 
@@ -152,25 +149,23 @@ def bucket_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:
     """The limits of a bucket of a minute that would explain the refusal."""
     span = MINUTE * refused.scale
     found = (
-        _drained("requests", 1.0, [(call[SENT], 1.0) for call in calls], span, refused),
-        _drained("tokens", refused.need, [(c[SENT], c[TOKENS]) for c in calls], span, refused),
+        _drained("requests", 1.0, calls, span, refused),
+        _drained("tokens", refused.need, calls, span, refused),
     )
     return [estimate for estimate in found if estimate.high > estimate.low]
 
 
 def _drained(
-    kind: LimitKind,
-    need: float,
-    spent: Sequence[tuple[float, float]],
-    span: float,
-    refused: Refused,
+    kind: LimitKind, need: float, calls: Sequence[Entry], span: float, refused: Refused
 ) -> Estimate:
     """Of all moments at which the bucket may last have been full, the one that explains most."""
-    low, high, taken = 0.0, 0.0, need
+    low, high, sure, taken = 0.0, 0.0, need, need
     soonest, latest = max(0.0, refused.soonest), min(span, refused.latest)
-    for sent, amount in reversed(spent):
+    for sent, tokens, answered in reversed(calls):
+        amount = tokens if kind == "tokens" else 1.0
         taken += amount
+        sure += amount if answered <= refused.now else 0.0
         ago = refused.now - sent
-        low = max(low, taken / (1.0 + (ago + refused.slack + latest) / span))
+        low = max(low, sure / (1.0 + (ago + refused.slack + latest) / span))
         high = max(high, taken / (1.0 + (max(0.0, ago - refused.slack) + soonest) / span))
     return Estimate(kind, span, low, high)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
-from hydra_core.engine.inference import Refused, bucket_limits, odds, sliding_limits
+from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
 from hydra_core.engine.study import SENT, Guess
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind, LimitReading, Verdict
 
-_CLEAR: Final = 3.0  # odds from which only the likelier of two limits is supposed
+# By our books a limit is reached from this share on; one that is not speaks so much less.
+_REACHED: Final = 0.9
+_FAR: Final = 0.1
 _USUAL: Final = {Fault.RATE_LIMIT_MINUTE: MINUTE, Fault.RATE_LIMIT_DAY: DAY}
 
 
@@ -76,7 +78,7 @@ def served(group: QuotaGroup, now: float) -> None:
     if ceiling is not None and ceiling.served(group.in_flight, now):
         group.refresh()
     if group.study is not None and group.study.guesses:
-        group.study.doubt(now)
+        group.study.passed(now)
 
 
 def _stated(
@@ -149,40 +151,41 @@ def _guess(
 ) -> None:
     if lease.granted <= study.supposed_at:
         return  # calls that were under way together are refused together, and show one thing
+    if study.refused(lesson.now):
+        return
     calls = [e for e in study.calls() if e[SENT] <= lease.granted and e is not lease.entry]
     if not calls:
         return  # others use this account: our calls show nothing of its limits
     now = lesson.now
     told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
     limits = bucket_limits if lesson.shape == "bucket" else sliding_limits
-    found = {
-        estimate.kind: estimate
+    suspects = [
+        (_surprise(group, estimate, lesson), estimate)
         for estimate in limits(calls, told)
-        if verdict.kind in (None, estimate.kind) and not _innocent(group, estimate, lesson)
-    }
-    if len(found) > 1:
-        ratio = odds(found["requests"], found["tokens"])
-        if ratio > _CLEAR:
-            del found["tokens"]
-        elif ratio < 1.0 / _CLEAR:
-            del found["requests"]
-    for estimate in found.values():
-        _suppose(group, study, estimate, lesson)
+        if verdict.kind in (None, estimate.kind)
+    ]
+    if suspects:
+        likeliest, estimate = max(suspects, key=lambda suspect: suspect[0])
+        if likeliest > 0.0:
+            _suppose(group, study, estimate, lesson)
 
 
-def _innocent(group: QuotaGroup, estimate: Estimate, lesson: Lesson) -> bool:
-    """A limit that is known, and by our books not reached, was not the one that refused."""
+def _surprise(group: QuotaGroup, estimate: Estimate, lesson: Lesson) -> float:
+    """How much speaks for this limit; less when by our books it is far from reached."""
     window = group.window(estimate.kind, estimate.length)
-    return window is not None and window.room(lesson.now) >= 0.0
+    if window is None:
+        return estimate.surprise
+    if not window.tentative:
+        return 0.0  # it is known, and would have kept us from sending
+    reached = window.used(lesson.now) / window.limit
+    return estimate.surprise * (1.0 if reached > _REACHED else _FAR)
 
 
 def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> None:
     window = group.window(estimate.kind, estimate.length)
-    if window is not None and not window.tentative:
-        return  # known for certain: others use this account
     if window is None:
         length = estimate.length / lesson.scale
         window = _opened(group, estimate.kind, length, estimate.limit, None, lesson)
         window.tentative = True
     window.limit = estimate.limit
-    study.suppose(Guess(window, estimate.low, estimate.high, lesson.now))
+    study.suppose(Guess(window, estimate.limit, lesson.now))

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 # What a busy key does in a minute, with room to spare; older calls are forgotten first.
 _MOST: Final = 4096
 
-# A guess is doubted after it was near its limit for so many of its windows. Each time
-# that the doubt proves wrong the next one comes that much later.
-_PATIENCE: Final = 2.0
-_STUBBORN: Final = 4.0
+# A guess that holds us back is doubted once a hundred calls and two of its windows have
+# passed, so doubts alone cost less than one refusal in a hundred calls. The first step is
+# small; each doubt that is not refuted doubles it, one that is makes us four times as patient.
+_CALLS: Final = 100
+_WINDOWS: Final = 2.0
+_STUBBORN: Final = 4
 _NEAR: Final = 0.8
-_MORE: Final = 1.1
+_STEP: Final = 1.0 / 32.0
 
 Entry = list[float]
 """One call: [when it was sent, its tokens (0: refused, or never sent), when it was answered]."""
@@ -38,13 +40,40 @@ _NOT_YET: Final = float("inf")
 
 @dataclass(slots=True)
 class Guess:
-    """One inferred limit: `low <= limit < high`, doubted again `patience` windows after `since`."""
+    """One inferred limit; `since` is when it was last considered, `calls` how many went since."""
 
     window: Window
-    low: float
-    high: float
+    limit: float
     since: float
-    patience: float = _PATIENCE
+    calls: int = 0
+    patience: int = _CALLS
+    step: float = _STEP
+
+    @property
+    def doubted(self) -> bool:
+        """More is being tried than what was inferred."""
+        return self.window.limit > self.limit
+
+    def reached(self, now: float) -> float:
+        """The share of the limit that is in use by our books."""
+        return self.window.used(now) / self.window.limit
+
+    def doubt(self, now: float) -> None:
+        """A call went well near the limit: sooner or later, try a little more."""
+        self.calls += 1
+        if self.calls < self.patience or now - self.since < _WINDOWS * self.window.length:
+            return
+        if self.doubted:
+            self.limit = self.window.limit
+            self.step *= 2.0
+        self.window.limit += max(1.0, self.step * self.window.limit)
+        self.since, self.calls = now, 0
+
+    def uphold(self, now: float) -> None:
+        """A call was refused that only the doubt had let go."""
+        self.window.limit = self.limit
+        self.since, self.calls = now, 0
+        self.patience, self.step = self.patience * _STUBBORN, _STEP
 
 
 class Study:
@@ -89,26 +118,28 @@ class Study:
                 window.settle(charge, amount, answered)
 
     def suppose(self, guess: Guess) -> None:
-        """Take up a guess; one that an earlier doubt led to is trusted for longer."""
-        before = self.guesses.get(guess.window)
-        if before is not None:
-            guess.patience = before.patience * _STUBBORN
+        """Take up a guess."""
         self.guesses[guess.window] = guess
         self.supposed_at = guess.since
 
-    def doubt(self, now: float) -> None:
+    def passed(self, now: float) -> None:
         """A call went well: guesses that hold us back for no good reason give way."""
         for guess in self.guesses.values():
-            window = guess.window
-            used = window.used(now)
-            if used < _NEAR * window.limit:
-                continue
-            if used > window.limit:
-                passed = self.spent(window.kind, now - window.length)
-                window.limit = max(window.limit, passed)
-            if now - guess.since > guess.patience * window.length:
-                guess.since = now
-                window.limit = max(window.limit + 1.0, window.limit * _MORE)
+            reached = guess.reached(now)
+            if reached > 1.0:
+                spent = self.spent(guess.window.kind, now - guess.window.length)
+                guess.window.limit = max(guess.window.limit, spent)
+            if reached > _NEAR:
+                guess.doubt(now)
+
+    def refused(self, now: float) -> bool:
+        """A call was refused; True when doubts explain it, which are over now."""
+        found = False
+        for guess in self.guesses.values():
+            if guess.doubted and guess.window.used(now) > guess.limit:
+                guess.uphold(now)
+                found = True
+        return found
 
     def forget(self, window: Window) -> None:
         """The provider's own words replace the guess."""
