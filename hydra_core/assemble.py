@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hydra_core.config import HydraConfig, LimitsConfig
     from hydra_core.engine.allowance import Allowance
     from hydra_core.engine.windows import Window
-    from hydra_core.resolved import ResolvedKey, ResolvedProvider
+    from hydra_core.resolved import ResolvedKey, ResolvedModel, ResolvedProvider
     from hydra_core.wire import LimitKind
 
 
@@ -132,10 +132,7 @@ class _Builder:
         rank: int,
         allowance: Allowance | None,
     ) -> None:
-        limits = key.limits_for(provider.models[rank])
-        pooled = provider.pooled and facts.name.endswith(provider.pooled)
-        quota = f"all {provider.pooled} models" if pooled else facts.name
-        group = self._group(provider, key, quota, limits)
+        group = self._group(provider, key, provider.models[rank])
         deployment = Deployment(
             provider=provider.name,
             model=facts,
@@ -164,14 +161,16 @@ class _Builder:
         self,
         provider: ResolvedProvider,
         key: ResolvedKey,
-        quota: str,
-        limits: LimitsConfig | None,
+        model: ResolvedModel,
     ) -> QuotaGroup:
         """The group of account x model, or of a pool of models.
 
         Of what several keys and models of it state, the smallest holds.
         """
+        pooled = provider.pooled and model.name.endswith(provider.pooled)
+        quota = f"all {provider.pooled} models" if pooled else model.name
         name = (provider.name, key.account, quota)
+        limits = key.limits_for(model)
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = QuotaGroup("/".join(name))
@@ -180,22 +179,28 @@ class _Builder:
         if limits.concurrency is not None:
             group.concurrency = min(limits.concurrency, group.concurrency or limits.concurrency)
         for window in self._windows(provider, limits):
+            # What the catalogue knows of free accounts is a guess: this one may be paid for.
+            window.configured = limits is not model.limits
             known = group.window(window.kind, window.length)
             if known is None:
                 group.windows.append(window)
             else:
                 known.limit = min(known.limit, window.limit)
+                known.configured = known.configured or window.configured
         return group
 
     def study(self) -> None:
-        """Let those groups be studied whose limits are not all known."""
+        """Let those groups be studied whose limits are not all known for certain."""
         minute = MINUTE * self._scale
         for group in self._groups.values():
-            known = [group.window(kind, minute) is not None for kind in ("requests", "tokens")]
-            if all(known):
+            told = [window for window in group.windows if window.configured]
+            if {"requests", "tokens"} <= {w.kind for w in told if w.length <= minute}:
                 continue
             group.study = Study()
-            if not any(known):
+            for window in group.windows:
+                if not window.configured:
+                    group.study.suppose(window, self._now)
+            if not group.windows and group.concurrency is None:
                 group.slow_start = SlowStart()
 
     def _windows(self, provider: ResolvedProvider, limits: LimitsConfig) -> Iterator[Window]:

@@ -44,7 +44,7 @@ class Count:
     """One stored window: its limit, and (seconds from now, amount) of all that will return.
 
     `resets_in` is seconds from now to a fixed window's next reset, None for the others;
-    `guess` is (low, high, patience) where the limit was only supposed (`engine.study`).
+    `guess` is (limit, patience in calls) where the limit was only supposed (`engine.study`).
     """
 
     kind: LimitKind
@@ -54,7 +54,7 @@ class Count:
     shape: str
     returns: tuple[tuple[float, float], ...]
     resets_in: float | None
-    guess: tuple[float, float, float] | None
+    guess: tuple[float, int] | None
 
     @property
     def used(self) -> float:
@@ -105,7 +105,7 @@ def _told(window: Window, guess: Guess | None, now: float, wall: float) -> dict[
     if isinstance(window, FixedWindow):
         row["resets_at"] = wall + window.resets_at - now
     if guess is not None:
-        row["guess"] = [guess.low, guess.high, guess.patience]
+        row["guess"] = [guess.limit, guess.patience]
     return row
 
 
@@ -167,9 +167,8 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     )
 
 
-def _guess_of(low: object, high: object, patience: object) -> tuple[float, float, float]:
-    least = plain_number(low, 0.0, _MOST)
-    return least, plain_number(high, least, _MOST), plain_number(patience, 1.0, _MOST)
+def _guess_of(limit: object, patience: object) -> tuple[float, int]:
+    return plain_number(limit, 1e-3, _MOST), int(plain_number(patience, 1.0, _MOST))
 
 
 def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: float) -> None:
@@ -180,8 +179,8 @@ def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: 
     """
     counts = [count for row in stored for count in row.windows]
     for count in counts:
-        if not count.configured and group.window(count.kind, count.length) is None:
-            _open(group, count, now)
+        if not count.configured:
+            _recall(group, count, now)
     for count in sorted(counts, key=lambda count: count.used, reverse=True):
         window = group.window(count.kind, count.length)
         if window is None:
@@ -198,15 +197,23 @@ def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: 
         end_slow_start(group, scale)
 
 
-def _open(group: QuotaGroup, count: Count, now: float) -> None:
-    if count.guess is None:
-        group.windows.append(_learned(count, now))
-    elif group.study is not None:  # else all limits are told, and nothing is supposed
+def _recall(group: QuotaGroup, count: Count, now: float) -> None:
+    """A limit that was learned is known again; the configuration's own word beats it."""
+    window, study = group.window(count.kind, count.length), group.study
+    if window is not None and window.configured:
+        return
+    if count.guess is not None and study is None:
+        return  # all limits are told, and nothing is supposed
+    if window is None:
         window = _learned(count, now)
-        window.tentative = True
         group.windows.append(window)
-        low, high, patience = count.guess
-        group.study.suppose(Guess(window, low, high, now, patience))
+    if count.guess is None:
+        window.limit = count.limit
+        if study is not None:
+            study.forget(window)
+    elif study is not None:
+        window.limit, patience = count.guess
+        study.suppose(window, now, patience)
 
 
 def _learned(count: Count, now: float) -> Window:

@@ -14,7 +14,7 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
-from hydra_core.engine.study import SENT, Guess
+from hydra_core.engine.study import SENT
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE
@@ -186,6 +186,6 @@ def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson
     if window is None:
         length = estimate.length / lesson.scale
         window = _opened(group, estimate.kind, length, estimate.limit, None, lesson)
-        window.tentative = True
     window.limit = estimate.limit
-    study.suppose(Guess(window, estimate.limit, lesson.now))
+    study.suppose(window, lesson.now)
+    study.supposed_at = lesson.now

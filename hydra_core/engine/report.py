@@ -148,6 +148,7 @@ def _state(deployment: Deployment, start: float, now: float) -> str:
 
 
 def _limits(group: QuotaGroup, now: float, scale: float) -> dict[str, dict[str, Any]]:
+    """The limits by name; `supposed` marks those that nobody stated."""
     limits: dict[str, dict[str, Any]] = {}
     for window in group.windows:
         name = _NAMES.get((window.kind, round(window.length / scale, 3)))
@@ -156,6 +157,7 @@ def _limits(group: QuotaGroup, now: float, scale: float) -> dict[str, dict[str, 
             "used": round(window.used(now), 1),
             # The limit is whole again when a request of all of it would fit.
             "resets_in": round(window.earliest(window.limit, now) - now, 3),
+            **({"supposed": True} if window.tentative else {}),
         }
     if group.concurrency is not None:
         limits["concurrency"] = {
@@ -211,4 +213,6 @@ def _why(deployment: Deployment, size: Size, start: float, now: float) -> str:
         return "ready"
     if deployment.group.full:
         return "as many calls in flight as the account allows"
+    if deployment.group.held(now):
+        return "slow start: its limits are not known yet, so few calls go out at once"
     return f"quota: no room for {need_of(deployment, size):.0f} tokens yet"

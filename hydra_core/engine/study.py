@@ -26,7 +26,7 @@ _MOST: Final = 4096
 # A guess that holds us back is doubted once a hundred calls and two of its windows have
 # passed, so doubts alone cost less than one refusal in a hundred calls. The first step is
 # small; each doubt that is not refuted doubles it, one that is makes us four times as patient.
-_CALLS: Final = 100
+PATIENCE: Final = 100
 _WINDOWS: Final = 2.0
 _STUBBORN: Final = 4
 _NEAR: Final = 0.8
@@ -46,7 +46,7 @@ class Guess:
     limit: float
     since: float
     calls: int = 0
-    patience: int = _CALLS
+    patience: int = PATIENCE
     step: float = _STEP
 
     @property
@@ -117,10 +117,10 @@ class Study:
             if answered < _NOT_YET:
                 window.settle(charge, amount, answered)
 
-    def suppose(self, guess: Guess) -> None:
-        """Take up a guess."""
-        self.guesses[guess.window] = guess
-        self.supposed_at = guess.since
+    def suppose(self, window: Window, now: float, patience: int = PATIENCE) -> None:
+        """The limit of this window is a guess from now on."""
+        window.tentative = True
+        self.guesses[window] = Guess(window, window.limit, now, patience=patience)
 
     def passed(self, now: float) -> None:
         """A call went well: guesses that hold us back for no good reason give way."""
@@ -142,6 +142,6 @@ class Study:
         return found
 
     def forget(self, window: Window) -> None:
-        """The provider's own words replace the guess."""
+        """The limit of this window is certain: somebody stated it."""
         window.tentative = False
         self.guesses.pop(window, None)
