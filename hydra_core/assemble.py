@@ -132,7 +132,9 @@ class _Builder:
         rank: int,
         allowance: Allowance | None,
     ) -> None:
-        group = self._group(provider, key, provider.models[rank])
+        model = provider.models[rank]
+        quota = _quota(provider, model)
+        group = self._group(provider, key, model)
         deployment = Deployment(
             provider=provider.name,
             model=facts,
@@ -167,9 +169,7 @@ class _Builder:
 
         Of what several keys and models of it state, the smallest holds.
         """
-        pooled = provider.pooled and model.name.endswith(provider.pooled)
-        quota = f"all {provider.pooled} models" if pooled else model.name
-        name = (provider.name, key.account, quota)
+        name = (provider.name, key.account, _quota(provider, model))
         limits = key.limits_for(model)
         group = self._groups.get(name)
         if group is None:
@@ -234,3 +234,9 @@ class _Builder:
         """Monotonic seconds -> when the zone's next day begins, on the same clock."""
         offset = self._wall - self._now
         return lambda instant: next_midnight(instant + offset, zone) - offset
+
+
+def _quota(provider: ResolvedProvider, model: ResolvedModel) -> str:
+    """What of an account has limits of its own: a model, or a pool of models."""
+    pooled = provider.pooled and model.name.endswith(provider.pooled)
+    return f"all {provider.pooled} models" if pooled else model.name

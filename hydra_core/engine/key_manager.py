@@ -200,8 +200,9 @@ class KeyManager:
         """The call went well after `latency` seconds: our doubts about it are over."""
         deployment = lease.deployment
         deployment.score.passed(latency)
-        if lease.entry is not None:
-            served(lease.group, lease.granted + latency)
+        group = lease.group
+        if group.study is not None or group.ceiling is not None:
+            served(group, lease.granted + latency)
         for rest in deployment.rests:
             if rest.strikes:
                 rest.recover()

@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind, LimitReading, Verdict
 
-# By our books a limit is reached from this share on; one that is not speaks so much less.
-_REACHED: Final = 0.9
-_FAR: Final = 0.1
+# How much less speaks for a limit that was supposed to be another.
+_CONTRARY: Final = 0.1
 _USUAL: Final = {Fault.RATE_LIMIT_MINUTE: MINUTE, Fault.RATE_LIMIT_DAY: DAY}
 
 
@@ -160,32 +159,46 @@ def _guess(
     told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
     limits = bucket_limits if lesson.shape == "bucket" else sliding_limits
     suspects = [
-        (_surprise(group, estimate, lesson), estimate)
+        (_surprise(group, estimate), estimate)
         for estimate in limits(calls, told)
         if verdict.kind in (None, estimate.kind)
     ]
     if suspects:
         likeliest, estimate = max(suspects, key=lambda suspect: suspect[0])
         if likeliest > 0.0:
-            _suppose(group, study, estimate, lesson)
+            window = _suppose(group, study, estimate, lesson)
+            _count(window, told, lesson)
 
 
-def _surprise(group: QuotaGroup, estimate: Estimate, lesson: Lesson) -> float:
-    """How much speaks for this limit; less when by our books it is far from reached."""
+def _surprise(group: QuotaGroup, estimate: Estimate) -> float:
+    """How much speaks for this limit; less when it contradicts what was supposed before."""
     window = group.window(estimate.kind, estimate.length)
     if window is None:
         return estimate.surprise
     if not window.tentative:
         return 0.0  # it is known, and would have kept us from sending
-    reached = window.used(lesson.now) / window.limit
-    return estimate.surprise * (1.0 if reached > _REACHED else _FAR)
+    agrees = estimate.low <= window.limit <= estimate.high
+    return estimate.surprise * (1.0 if agrees else _CONTRARY)
 
 
-def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> None:
+def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> Window:
+    """The window of the limit that refused, its limit supposed."""
+    study.supposed_at = lesson.now
     window = group.window(estimate.kind, estimate.length)
+    if window is not None and estimate.low <= window.limit <= estimate.high:
+        return window  # as we thought: only our count was behind
     if window is None:
         length = estimate.length / lesson.scale
         window = _opened(group, estimate.kind, length, estimate.limit, None, lesson)
     window.limit = estimate.limit
     study.suppose(window, lesson.now)
-    study.supposed_at = lesson.now
+    return window
+
+
+def _count(window: Window, told: Refused, lesson: Lesson) -> None:
+    """Who refuses has counted so much that what was asked for does not fit."""
+    need = min(window.limit, told.need if window.kind == "tokens" else 1.0)
+    used, wait = window.limit - need, told.wait or 0.0
+    if lesson.shape == "bucket":
+        used += min(need, wait * window.limit / window.length)
+    window.observe(used + 1.0, told.wait, lesson.now)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hydra_core.engine.bucket import Bucket
+from hydra_core.engine.ceiling import SlowStart
 from hydra_core.engine.deployment import Deployment, Lease, ModelFacts, Scopes, Size
 from hydra_core.engine.dispatch import Dispatch, GiveUp, Park, Patience, Send, Step
 from hydra_core.engine.fixed_window import FixedWindow
@@ -17,6 +18,7 @@ from hydra_core.engine.key_manager import KeyManager, Settings
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import Route, RouteBook
 from hydra_core.engine.score import ScoreWeights
+from hydra_core.engine.study import Study
 from hydra_core.engine.windows import SlidingWindow, Window
 from hydra_core.messages import ChatRequest, Fault, Reply, Usage
 from hydra_core.wire import DAY, MINUTE, Answer, Verdict
@@ -89,6 +91,8 @@ class Pool:
             ]
             group = QuotaGroup(account, windows, concurrency=key.get("concurrency"))
             self.groups[provider, account, quota] = group
+            if key.get("untold"):
+                group.study, group.slow_start = Study(), SlowStart()
         return Deployment(
             provider=provider,
             model=facts,

@@ -1,0 +1,102 @@
+"""Keys whose limits nobody told: found out at the price of few refusals."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from hydra_core.engine.dispatch import Patience
+from hydra_core.messages import Fault
+from hydra_core.testing import FakeLimits
+from hydra_core.testing.limits import Quota
+from hydra_core.wire import MINUTE
+
+EQUAL = [(30, 15_000)] * 8
+UNEQUAL = [(30, 6_000), (15, 12_000), (5, 20_000), (60, 10_000),
+           (10, 40_000), (20, 8_000), (30, 30_000), (3, 15_000)]  # fmt: skip
+_LATENCY = 0.05
+
+
+class Provider:
+    """Refuses by its own books, in words that name the limit or with nothing but a wait."""
+
+    def __init__(self, limits, window, ok, refuse, *, words):
+        self.refused = 0
+        self._quotas = {
+            f"k{place}": Quota(FakeLimits(rpm=rpm, tpm=tpm, window=window), scale=1.0)
+            for place, (rpm, tpm) in enumerate(limits)
+        }
+        self._ok, self._refuse, self._words = ok, refuse, words
+
+    def __call__(self, lease, now):
+        tokens = int(lease.size.known_tokens)
+        quota = self._quotas[lease.deployment.key]
+        refusal = quota.refusal(tokens, now + _LATENCY / 2)
+        if refusal is None:
+            quota.enter(tokens, now + _LATENCY / 2)
+            return _LATENCY, self._ok(tokens)
+        self.refused += 1
+        said = {"retry_after": float(math.ceil(refusal.wait))}
+        if self._words:
+            said |= {
+                "kind": "requests" if refusal.name == "rpm" else "tokens",
+                "window": MINUTE,
+                "limit": float(refusal.limit),
+                "used": float(refusal.used),
+            }
+        return _LATENCY, self._refuse(Fault.RATE_LIMIT_MINUTE, status=429, **said)
+
+
+def batch(count):
+    """Requests of mixed sizes, the same ones every time."""
+    return random.Random(1).choices((100.0, 400.0, 1500.0), (50, 35, 15), k=count)
+
+
+@pytest.fixture
+def run(make_pool, make_world, ok, refuse):
+    """Serve a batch; the seconds it took, the refusals and the pool."""
+
+    def serve(limits, window, *, words=False, told=False):
+        rows = [
+            {"name": f"k{place}", "shape": window}
+            | ({"rpm": rpm, "tpm": tpm} if told else {"untold": True})
+            for place, (rpm, tpm) in enumerate(limits)
+        ]
+        pool = make_pool(rows, windows={"acme": window})
+        provider = Provider(limits, window, ok, refuse, words=words)
+        world = make_world(pool, provider)
+        for tokens in batch(600):
+            world.ask(0.0, tokens, patience=Patience(max_wait=1e5, timeout=1e5))
+        world.run()
+        assert len(world.replies) == 600
+        return max(at for at, _ in world.replies), provider.refused, pool
+
+    return serve
+
+
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("limits", [EQUAL, UNEQUAL])
+def test_unknown_limits_cost_few_refusals_and_little_time(run, limits, words):
+    """At most 3 % of requests are refused, and a quarter is the most that not knowing costs."""
+    seconds, refused, _ = run(limits, "bucket", words=words)
+    known, _, _ = run(limits, "bucket", told=True)
+    assert refused <= 0.03 * 600
+    assert seconds <= 1.25 * known
+
+
+@pytest.mark.parametrize("window", ["sliding", "bucket"])
+def test_what_is_inferred_is_true(run, window):
+    """No limit is supposed that is much tighter than the provider's."""
+    _, _, pool = run(EQUAL, window)
+    for deployment in pool.deployments:
+        supposed = {w.kind: w.limit for w in deployment.group.windows}
+        assert 27.0 <= supposed["requests"] <= 30.0
+        assert supposed.get("tokens", 15_000.0) >= 12_000.0
+
+
+def test_known_limits_earn_no_refusal(run):
+    """Told its limits, nothing is ever sent that the provider must refuse."""
+    _, refused, _ = run(UNEQUAL, "sliding", told=True)
+    assert refused == 0
