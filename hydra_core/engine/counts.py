@@ -15,13 +15,13 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.learning import end_slow_start
-from hydra_core.engine.study import Guess
 from hydra_core.engine.windows import SlidingWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.study import Guess
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind
 
