@@ -73,6 +73,7 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         config.time_scale,
         windows,
         named,
+        max_waiting=config.max_waiting,
         credible=lambda name: not tells_secret(name, exchange.secrets),
     )
     return Pool(KeyManager(builder.deployments, routes, settings), exchange)

@@ -71,6 +71,7 @@ class HydraConfig(Settings):
     ] = "adaptive"  # fmt: skip
     on_exhausted: Literal["answer", "raise"] = "answer"
     max_wait: Annotated[float, Field(ge=0)] = 30.0
+    max_waiting: Annotated[int, Field(ge=0)] | None = None
     rotate_at: Annotated[float, Field(gt=0, le=1)] = 0.95
     timeout: Seconds = 120.0
     attempt_timeout: Seconds = 60.0

@@ -40,7 +40,8 @@ def test_defaults_are_those_of_the_contract():
     config = HydraConfig.model_validate({})
     assert config.model_dump(exclude={"score_weights"}) == {
         "language": "en", "transport": "auto", "strategy": "adaptive", "on_exhausted": "answer",
-        "max_wait": 30.0, "rotate_at": 0.95, "timeout": 120.0, "attempt_timeout": 60.0,
+        "max_wait": 30.0, "max_waiting": None, "rotate_at": 0.95, "timeout": 120.0,
+        "attempt_timeout": 60.0,
         "first_token_timeout": 20.0, "stall_timeout": 30.0, "store": None, "cache": True,
         "time_scale": 1.0, "escalation_dir": None, "budget": None, "providers": (), "aliases": {},
     }  # fmt: skip
@@ -189,6 +190,10 @@ def test_a_dumped_configuration_is_the_same_configuration(tmp_path):
         ({"providers": [{"name": "ollama"}]}, "providers[0].models: no model is known"),
         ({"providers": [provider(model=["m"])]}, "providers[0].model: is not a setting here; did"),
         ({"max_wait": -1}, "max_wait: should be greater than or equal to 0; it is a number"),
+        (
+            {"max_waiting": -1},
+            "max_waiting: should be greater than or equal to 0; it is a number",
+        ),
         ({"max_wait": float("nan")}, "max_wait: must be a finite number"),
         ({"time_scale": 0}, "time_scale: should be greater than 0"),
         ({"rotate_at": 0}, "rotate_at: should be greater than 0"),

@@ -34,6 +34,7 @@ from hydra_core.messages import OK, Attempt, ChatRequest, Fault, Reply, Usage
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
     from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.promise import Promise
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.routing import Route
     from hydra_core.wire import Answer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _SURELY_LONGER: Final = 1.15
 # Nobody sleeps longer without looking: a lost bell is a delay, not a hang.
 _LONGEST_PARK: Final = 5.0
+_LONGEST_BEHIND: Final = 30.0  # for those of whom many stand behind one that looks
 # An attempt that gets less, in seconds, could only be charged and blamed for its timeout.
 _TOO_SHORT: Final = 0.005
 # An answer of fewer tokens is not worth asking for.
@@ -179,8 +181,7 @@ class Dispatch:
         if self._error is not None:
             return GiveUp(self._error)
         if self._over(now):
-            start = manager.earliest(self._route, self._size, self._avoid, now)
-            return self._give_up(manager, start, now)
+            return self._give_up(manager, self._promise(manager, now).likely, now)
         lease = self._take(manager, now)
         if lease is not None:
             return self._send(lease, now)
@@ -192,6 +193,8 @@ class Dispatch:
             lease = self._take(manager, now)
             if lease is not None:
                 return self._send(lease, now)
+            if manager.room.overfull:
+                return self._refuse(manager, self._promise(manager, now).likely, now)
         return self._wait(manager, now)
 
     def _retake(self, manager: KeyManager, kept: Reply, now: float) -> Step:
@@ -216,7 +219,7 @@ class Dispatch:
     def _take(self, manager: KeyManager, now: float) -> Lease | None:
         """The lease that this journey may use now, if there is one."""
         if self._ticket is not None:
-            if self._ticket.lease is None and now >= self._ticket.start:
+            if self._ticket.lease is None and now >= manager.room.due:
                 manager.serve(now)
             return manager.claim(self._ticket, now)
         if manager.room:
@@ -243,16 +246,28 @@ class Dispatch:
         parked_at = now if self._parked_at is None else self._parked_at
         waited = self._waited + now - parked_at
         limit = min(self._deadline - _TOO_SHORT, now + allowed - waited)
-        start = until = ticket.start
-        if start > limit:
-            # Those ahead claim what is sooner, and may leave a share of it: its bell will
-            # ring then. Only when even nobody ahead would not help, waiting cannot.
-            start, until = manager.earliest(self._route, self._size, self._avoid, now), limit
-        if start <= limit and now < limit:
-            seconds = max(0.001, min(until, limit) - now)
-            seconds = min(seconds, _LONGEST_PARK)
-            ticket.parked_until = now + seconds
-            return Park(ticket, seconds)
+        if ticket.start <= limit and now < limit:
+            return self._park(ticket, ticket.start, now)
+        promise = self._promise(manager, now)
+        if promise.surely <= limit and now < limit:
+            return self._park(ticket, limit, now)  # its bell rings when its turn comes
+        return self._refuse(manager, promise.likely, now)
+
+    def _park(self, ticket: Ticket, until: float, now: float) -> Park:
+        longest = _LONGEST_PARK if ticket.start < NEVER else _LONGEST_BEHIND
+        seconds = min(max(0.001, until - now), longest)
+        ticket.parked_until = now + seconds
+        return Park(ticket, seconds)
+
+    def _promise(self, manager: KeyManager, now: float) -> Promise:
+        """When this request can start, those counted who go before it."""
+        ticket = self._ticket or manager.room.ticket(
+            self._route, self._size, self._avoid, self.request.priority
+        )
+        return manager.room.promise(ticket, now)
+
+    def _refuse(self, manager: KeyManager, start: float, now: float) -> Step:
+        """Waiting is of no use: what is left is a probe, or an end that says when."""
         self._drop_ticket(manager, now)
         return self._probe(manager, now) or self._give_up(manager, start, now)
 

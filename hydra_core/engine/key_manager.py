@@ -42,7 +42,8 @@ class Settings:
     can serve. `scale` shortens our own waits (the configured time scale). `windows`
     gives the shape of limits learned from a provider. `named` are the accounts, as
     (provider, account), that the configuration names; `credible` tells the names that
-    providers give to accounts from nonsense.
+    providers give to accounts from nonsense. `max_waiting` requests may
+    wait at once; None: any number.
     """
 
     strategy: str = "adaptive"
@@ -51,6 +52,7 @@ class Settings:
     windows: Mapping[str, str] | None = None
     named: frozenset[tuple[str, str]] = frozenset()
     credible: Callable[[str], bool] | None = None
+    max_waiting: int | None = None
 
 
 class KeyManager:
@@ -69,7 +71,9 @@ class KeyManager:
         self._sequence = 0
         self._members: dict[Rest, list[Deployment]] = defaultdict(list)
         self._sharers: dict[QuotaGroup, list[Deployment]] = defaultdict(list)
-        self.room = WaitingRoom(self._chooser, grant=self._grant, refund=self.refund)
+        self.room = WaitingRoom(
+            self._chooser, grant=self._grant, refund=self.refund, most=settings.max_waiting
+        )
         for deployment in self.deployments:
             self._sharers[deployment.group].append(deployment)
             for rest in deployment.rests:

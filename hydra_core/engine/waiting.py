@@ -15,6 +15,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.promise import Promise, Promises
 from hydra_core.engine.queue import Ticket
 from hydra_core.engine.study import SENT
 from hydra_core.engine.windows import NEVER
@@ -44,19 +45,22 @@ class WaitingRoom:
     """The lines of all routes of one pool, and whom to wake.
 
     `grant` charges a choice and makes it a lease; `refund` gives a lease back unused,
-    and then serves who waits.
+    and then serves who waits. `most` may wait at once, None: any number.
     """
 
     __slots__ = (
         "_chooser",
         "_front",
         "_grant",
+        "_most",
         "_passed",
+        "_promises",
         "_refund",
         "_routes",
         "_rung",
         "_sequence",
         "_turn",
+        "due",
     )
 
     def __init__(
@@ -65,15 +69,19 @@ class WaitingRoom:
         *,
         grant: Callable[[Choice, Size, float], Lease],
         refund: Callable[[Lease, float], None],
+        most: int | None = None,
     ) -> None:
         self._chooser = chooser
         self._grant = grant
         self._refund = refund
+        self._most = most
         self._sequence = 0
         self._routes: dict[Route, None] = {}
+        self._promises = Promises(chooser, self._routes, PASSES)
         self._rung: list[Ticket] = []
         self._front: list[Ticket] = []  # who was looked at last, and waits on
         self._passed = 0  # interactive grants since the batch request that is next came to be so
+        self.due = NEVER  # when somebody can start next, as far as is known
         self._turn: Ticket | None = None  # the batch request that goes before all
 
     def __bool__(self) -> bool:
@@ -82,20 +90,35 @@ class WaitingRoom:
     def __len__(self) -> int:
         return sum(len(route.line) for route in self._routes)
 
+    @property
+    def overfull(self) -> bool:
+        """True when more wait than may: who came last must not stay."""
+        return self._most is not None and len(self) > self._most
+
     def tickets(self) -> list[Ticket]:
         """All who stand in line, route by route, each route in its order."""
         return [ticket for route in self._routes for ticket in route.line.first(len(route.line))]
 
     def join(self, route: Route, size: Size, avoid: Avoid, priority: int, now: float) -> Ticket:
         """Stand in line; the ticket may hold its lease at once."""
-        self._sequence += 1
-        ticket = Ticket(route, size, avoid, priority, self._sequence)
+        ticket = self.ticket(route, size, avoid, priority)
         if self._stand(ticket):
             self.serve(now)
         return ticket
 
+    def ticket(self, route: Route, size: Size, avoid: Avoid, priority: int) -> Ticket:
+        """The ticket of one who would come now; it stands nowhere yet."""
+        self._sequence += 1
+        return Ticket(route, size, avoid, priority, self._sequence)
+
+    def promise(self, ticket: Ticket, now: float) -> Promise:
+        """When a ticket will start, with all who go before it; it need not stand in line."""
+        return self._promises.of(ticket, now)
+
     def _stand(self, ticket: Ticket) -> bool:
-        self._routes[ticket.route] = None
+        if ticket.route not in self._routes:
+            self._routes[ticket.route] = None
+            self._promises.forget()
         return ticket.route.line.join(ticket)
 
     def _go(self, ticket: Ticket) -> None:
@@ -103,6 +126,7 @@ class WaitingRoom:
         line.leave(ticket)
         if not line:
             self._routes.pop(ticket.route, None)
+            self._promises.forget()
         if ticket is self._turn:
             self._turn = None
 
@@ -181,6 +205,7 @@ class WaitingRoom:
                 if group is None or at == min(len(queue), _CLAIMS):
                     continue
             heappush(walk, self._place(queue, at))
+        self.due = min((ticket.start for ticket in self._front), default=NEVER)
         self._keep_watch()
 
     def _queues(self) -> Iterator[Queue]:
@@ -225,11 +250,11 @@ class WaitingRoom:
 
     def _keep_watch(self) -> None:
         """Somebody must be awake when the next start comes: wake whose start it is."""
-        if not self._front:
+        if self.due == NEVER:
             return
-        first = min(self._front, key=lambda ticket: ticket.start)
-        if first.start < NEVER and first.parked_until > first.start + _SLACK:
-            first.parked_until = first.start  # it is awake from now on: once rung is enough
+        first = next(ticket for ticket in self._front if ticket.start == self.due)
+        if first.parked_until > self.due + _SLACK:
+            first.parked_until = self.due  # it is awake from now on: once rung is enough
             self._rung.append(first)
 
     def take_rung(self) -> list[Ticket]:

@@ -1,0 +1,239 @@
+"""When those who wait will have started: who stands ahead against what the limits give back.
+
+Nobody is booked in advance. Each limit is read as a flow: so many permits now, so many
+more at known moments, and from then on what is taken returns after the limit's own period.
+How many requests have started by a moment is the least that any limit of a group allows,
+summed over the groups; the wait is the first moment at which that covers everybody ahead.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from math import floor, inf, log2
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.bucket import Bucket
+from hydra_core.engine.choice import allowed_at
+from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.windows import NEVER, guard_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hydra_core.engine.deployment import Deployment, ModelFacts, Size
+    from hydra_core.engine.queue import Queue, Ticket
+    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.routing import Route
+    from hydra_core.engine.windows import Window
+
+# A large pool is judged by this many of its groups, taken evenly; and a limit by this many
+# of its next returns, the rest of them counted as coming last.
+_GROUPS: Final = 32
+_RETURNS: Final = 64
+# Moments at which starts are counted: from 50 ms to two days, each a tenth after the last.
+_MOMENTS: Final = tuple(0.05 * 1.1**step for step in range(160))
+_HALVINGS: Final = 4  # of the tenth between two of them
+_USUAL_LATENCY: Final = 1.0
+_ALIKE: Final = 1.1
+_STAY: Final = 0.8  # of those ahead so many are sure to stay, less one
+_ROUNDING: Final = 1e-6
+_FINE: Final = 12  # demands within a twelfth of a doubling are answered alike
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Requests that are to start, the last of them the one who asks.
+
+    `loads` are (size, count), the size over that of the last; `whole`: all are of about
+    one size, so what is left of a limit after the last that fits is of no use.
+    """
+
+    loads: tuple[tuple[float, float], ...]
+    whole: bool
+
+    def at_least(self) -> Demand:
+        """What is left of it when some of those ahead give up, and larger ones are passed."""
+        count = sum(min(1.0, size) * some for size, some in self.loads)
+        stay = 1.0 + max(0.0, _STAY * (count - 1.0) - 1.0)
+        return Demand(((1.0, stay),), self.whole)
+
+
+def demand_until(ticket: Ticket, queues: Iterable[Queue], passes: int) -> Demand:
+    """A ticket and all who are served before it.
+
+    Of the other class (batch or interactive) only those count that go before it: `passes`
+    interactive ones for each batch one.
+    """
+    own = max(1, ticket.size.rough_tokens)
+    mine: list[tuple[float, float]] = [(1.0, 1.0)]
+    others: list[tuple[float, float]] = []
+    for queue in queues:
+        if queue:
+            size = max(1.0, queue.tokens / len(queue)) / own
+            if queue.batch != ticket.kind.batch:
+                others.append((size, len(queue)))
+            elif before := queue.ahead(ticket.order):
+                mine.append((size, before))
+    until = sum(count for _, count in mine)
+    between = passes * until if ticket.kind.batch else (until - 1.0) // passes
+    if others and between:
+        part = min(1.0, between / sum(count for _, count in others))
+        mine += [(size, part * count) for size, count in others]
+    sizes = [size for size, _ in mine]
+    return Demand(tuple(mine), max(sizes) < _ALIKE * min(sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Flow:
+    """One limit, counted in permits. Times are seconds from the photograph."""
+
+    tokens: bool
+    limit: float
+    room: float
+    period: float
+    moments: tuple[float, ...]  # when permits return within the first period,
+    returned: tuple[float, ...]  # and how many have by then
+    rate: float = 0.0
+
+    def starts(self, after: float, rest: float, need: float, *, whole: bool) -> float:
+        """How many of `need` permits each may have started so long after a rest."""
+        most: float = floor(self.limit / need + 1e-9) if whole else self.limit / need
+        if self.rate:
+            filled = min(self.limit, self.room + self.rate * rest) + self.rate * after
+            return floor(filled / need + 1e-9) if whole else filled / need
+        periods, into = divmod(after, self.period)
+        by = bisect_right(self.moments, rest + into)
+        got = (self.room + (self.returned[by - 1] if by else 0.0)) / need
+        return periods * most + min(most, floor(got + 1e-9) if whole else got)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One quota group: when it may be used again, its limits, and whose tokens it counts."""
+
+    rest: float
+    model: ModelFacts
+    flows: tuple[_Flow, ...]
+
+    def starts(self, seconds: float, tokens: float, *, whole: bool) -> float:
+        after = seconds - self.rest
+        if after < 0.0:
+            return 0.0
+        least = inf
+        for flow in self.flows:
+            need = max(1.0, min(tokens, flow.limit)) if flow.tokens else 1.0
+            least = min(least, flow.starts(after, self.rest, need, whole=whole))
+        return least
+
+
+class Forecast:
+    """A photograph of what some routes together can start, taken at `now` (monotonic seconds)."""
+
+    __slots__ = ("_counted", "_scale", "_sources", "now", "routes")
+
+    def __init__(self, routes: tuple[Route, ...], size: Size, now: float) -> None:
+        self.routes = routes
+        self.now = now
+        members: dict[QuotaGroup, dict[Deployment, None]] = {}
+        for route in routes:
+            for deployment in route.deployments:
+                if deployment.hard_until != NEVER:
+                    members.setdefault(deployment.group, {})[deployment] = None
+        every = max(1, len(members) // _GROUPS)
+        some = list(members.items())[::every]
+        self._scale = len(members) / len(some) if some else 0.0
+        self._sources = [_source(group, list(keys), size, now) for group, keys in some]
+        self._counted: dict[tuple[object, ...], float] = {}
+
+    def seconds(self, size: Size, demand: Demand) -> float:
+        """How long until all of a demand has started, at most two days; `size` is the last's.
+
+        Requests of several sizes fit, split among groups at will, exactly when for each of
+        those sizes the groups can start as many of it as all of them amount to, a larger
+        one counting as one: the dual of filling groups with two limits each.
+        """
+        wait = 0.0
+        for unit, _ in demand.loads if not demand.whole else demand.loads[:1]:
+            count = sum(some * min(1.0, load / unit) for load, some in demand.loads)
+            wait = max(wait, self._until(count, size, unit, whole=demand.whole))
+        return wait
+
+    def _until(self, count: float, size: Size, unit: float, *, whole: bool) -> float:
+        """How long until so many requests, `unit` times as large as `size`, have started."""
+        count -= _ROUNDING
+        if self._starts(0.0, size, unit, whole=whole) >= count:
+            return 0.0
+        low, high = 0, len(_MOMENTS) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._starts(_MOMENTS[middle], size, unit, whole=whole) >= count:
+                high = middle
+            else:
+                low = middle + 1
+        before, by = (_MOMENTS[low - 1] if low else 0.0), _MOMENTS[low]
+        for _ in range(_HALVINGS):
+            moment = (before + by) / 2
+            if self._starts(moment, size, unit, whole=whole) >= count:
+                by = moment
+            else:
+                before = moment
+        return by
+
+    def _starts(self, seconds: float, size: Size, unit: float, *, whole: bool) -> float:
+        """How many of such requests may have started after so many seconds."""
+        tokens = unit * max(1, size.rough_tokens)
+        asked = (seconds, round(_FINE * log2(max(1.0, tokens))), whole)
+        known = self._counted.get(asked)
+        if known is None:
+            known = self._counted[asked] = self._scale * sum(
+                source.starts(seconds, unit * _likely(source.model, size), whole=whole)
+                for source in self._sources
+            )
+        return known
+
+
+def _likely(model: ModelFacts, size: Size) -> float:
+    """What such a request will have taken when it is settled: few answers use all their room."""
+    if size.known_tokens is not None:
+        return size.known_tokens
+    room = model.usual_output if size.max_tokens is None else size.max_tokens
+    return model.prompt_tokens(size) + min(room, model.usual_output)
+
+
+def _source(group: QuotaGroup, members: list[Deployment], size: Size, now: float) -> _Source:
+    rest = min(
+        max(key.hard_until, key.soft_until, allowed_at(key, size, now)) for key in members
+    )
+    seen = [key.score.latency for key in members if key.score.latency is not None]
+    latency = sum(seen) / len(seen) if seen else _USUAL_LATENCY
+    return _Source(max(0.0, rest - now), members[0].model, tuple(_flows(group, latency, now)))
+
+
+def _flows(group: QuotaGroup, latency: float, now: float) -> Iterator[_Flow]:
+    for window in group.windows:
+        yield _flow(window, now)
+    if group.concurrency is not None:
+        busy = min(group.in_flight, group.concurrency)
+        free = float(group.concurrency - busy)
+        # Those under way end one after the other, as far as anybody can know.
+        moments = tuple(latency * (place + 1) / (busy + 1) for place in range(busy))
+        returned = tuple(float(place + 1) for place in range(busy))
+        yield _Flow(False, group.concurrency, free, max(0.001, latency), moments, returned)
+
+
+def _flow(window: Window, now: float) -> _Flow:
+    tokens, limit, room = window.kind == "tokens", window.limit, window.room(now)
+    if isinstance(window, Bucket):
+        return _Flow(tokens, limit, room, inf, (), (), limit / window.length)
+    if isinstance(window, FixedWindow):
+        reset = max(0.0, window.resets_at - now) + guard_of(window.length)
+        return _Flow(tokens, limit, room, window.length, (reset,), (limit,))
+    frees = sorted(window.frees(now, _RETURNS))
+    listed = sum(amount for _, amount in frees)
+    if limit - room - listed > 0.0:
+        frees.append((window.length, limit - room - listed))
+    moments = tuple(min(at, window.length) for at, _ in frees)
+    returned = tuple(accumulate(amount for _, amount in frees))
+    return _Flow(tokens, limit, room, window.length, moments, returned)
