@@ -244,13 +244,18 @@ def _expected(deployment: Deployment, size: Size, now: float) -> float:
     Such a call is expected to end after half a usual latency. A quota is asked about
     `now` alone: what fits at some moment still fits when a later rest ends.
     """
-    allowed = allowed_at(deployment, size, now)
-    booked = allowed > now and _only_booked(deployment, size, now)
-    rested = max(now if booked else allowed, deployment.hard_until, deployment.soft_until)
+    rested, booked = rested_at(deployment, size, now)
     group, breaker = deployment.group, deployment.breaker
     if booked or group.full or (breaker.open_until and breaker.probing):
         rested = max(rested, now + (deployment.score.latency or 1.0) / 2)
     return max(rested, group.earliest(need_of(deployment, size), now))
+
+
+def rested_at(deployment: Deployment, size: Size, now: float) -> tuple[float, bool]:
+    """When no rest and no owner's word keeps it, and whether only calls under way do till then."""
+    allowed = allowed_at(deployment, size, now)
+    booked = allowed > now and _only_booked(deployment, size, now)
+    return max(now if booked else allowed, deployment.hard_until, deployment.soft_until), booked
 
 
 def _only_booked(deployment: Deployment, size: Size, now: float) -> bool:

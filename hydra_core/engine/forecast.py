@@ -15,7 +15,7 @@ from math import floor, inf, log2
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.bucket import Bucket
-from hydra_core.engine.choice import allowed_at
+from hydra_core.engine.choice import rested_at
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.windows import NEVER, guard_of
 
@@ -203,9 +203,7 @@ def _likely(model: ModelFacts, size: Size) -> float:
 
 
 def _source(group: QuotaGroup, members: list[Deployment], size: Size, now: float) -> _Source:
-    rest = min(
-        max(key.hard_until, key.soft_until, allowed_at(key, size, now)) for key in members
-    )
+    rest = min(rested_at(key, size, now)[0] for key in members)
     seen = [key.score.latency for key in members if key.score.latency is not None]
     latency = sum(seen) / len(seen) if seen else _USUAL_LATENCY
     return _Source(max(0.0, rest - now), members[0].model, tuple(_flows(group, latency, now)))
