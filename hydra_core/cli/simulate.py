@@ -66,6 +66,7 @@ def _show(report: SimulationReport, terminal: Terminal) -> None:
         (report.sends, "sent to providers"),
         (report.faults, "faults"),
         (report.cancelled, "cancelled by their callers"),
+        (report.killed, "killed with their process"),
         (report.replies, "answered"),
         (report.errors, "ended with a typed error"),
     ):

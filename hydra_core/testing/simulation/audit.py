@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.key_manager import KeyManager
     from hydra_core.errors import HydraError
     from hydra_core.testing.keys import LimitName
     from hydra_core.testing.simulation.caller import Caller
     from hydra_core.testing.simulation.oracle import Oracle
+    from hydra_core.testing.simulation.process import Process
 
 _SLACK: Final = 2.0
 _NO_TIME: Final = 0.006
@@ -41,12 +41,12 @@ class Audit:
     """Compares what the engine holds and says with what the oracles know."""
 
     def __init__(
-        self, manager: KeyManager, oracles: Mapping[str, Oracle], *, exact: bool
+        self, process: Process, oracles: Mapping[str, Oracle], *, exact: bool
     ) -> None:
         """`exact`: no request takes more tokens than its caller said."""
         self.oracles = oracles
         self._exact = exact
-        self._manager = manager
+        self._process = process
         self._looked = 0
 
     def books(self, now: float, provider_now: float) -> Iterator[tuple[str, str]]:
@@ -54,7 +54,8 @@ class Audit:
 
         A window must hold at least what the provider counts, and at most what was booked.
         """
-        deployment = self._manager.deployments[self._looked % len(self._manager.deployments)]
+        deployments = self._process.manager.deployments
+        deployment = deployments[self._looked % len(deployments)]
         self._looked += 1
         oracle = self.oracles[deployment.provider]
         key = oracle.key(deployment.key)
@@ -80,14 +81,15 @@ class Audit:
             most = oracle.booked(place, name, now)
             plan = oracle.provider.plan
             words = plan.states_limits or plan.manners == "openai"  # they may raise the count
-            exact = isinstance(window, SlidingWindow) and not words
+            # What was remembered over a restart is dated late.
+            exact = isinstance(window, SlidingWindow) and not (words or self._process.restarts)
             if exact and used > most + grain:
                 told = f"{used:.3f} of {name} used by the engine's books, {most:.3f} was booked"
                 yield "double_charge", f"{deployment.name}: {told}"
 
     def left_open(self) -> Iterator[str]:
         """What is still held when every call has ended."""
-        for deployment in self._manager.deployments:
+        for deployment in self._process.manager.deployments:
             if deployment.in_flight or deployment.group.in_flight:
                 yield f"{deployment.name} is still in flight"
 

@@ -6,7 +6,7 @@ caller may lose interest, even twice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.dispatch import GiveUp, Park, Send
 from hydra_core.messages import Fault, Reply
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from hydra_core.testing.simulation.run import Simulation
     from hydra_core.testing.simulation.traffic import Call
 
-_IMPATIENCE = 0.001
+KILLED: Final = "killed"
+"""How a call ends whose process is killed: nobody is left to tell."""
+
+_IMPATIENCE: Final = 0.001
 """Seconds after which who has cancelled cancels again."""
 
 
@@ -156,6 +159,13 @@ class Caller:
         world.time.at(
             world.time.now + _IMPATIENCE, lambda: world.gate.abandon(self._journey)
         )
+
+    def die(self) -> None:
+        """The process was killed: its connections close, and nobody settles anything."""
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            self._world.hang_up(sent)
+        self._end(KILLED, "")
 
     def _end(self, how: str, where: str) -> None:
         self.ended += 1

@@ -41,6 +41,9 @@ NEVER: Final = float("inf")
 _LATE: Final = 1.0
 """Seconds after sending within which a provider may date a request."""
 
+_REMEMBERED_LATE: Final = 0.05
+"""By what share of a window the return of what it held may be late after a restart."""
+
 _MINUTE_REST: Final = 60.0
 _DAY_REST: Final = DAY
 _OUTAGE_REST: Final = 200.0
@@ -94,6 +97,7 @@ class Oracle:
         self._lately: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_RECENT))
         self._suspect: dict[str, float] = {}
         self._refused: set[str] = set()
+        self._remembered = False
         self.unreached_at: float | None = None
         self.answered_at = -NEVER
 
@@ -171,6 +175,10 @@ class Oracle:
     def _rest(self, scope: tuple[str | None, str | None], until: float) -> None:
         self._rests[scope] = max(self._rests[scope], until)
 
+    def restarted(self) -> None:
+        """What the engine counted before is remembered from now on, with later dates."""
+        self._remembered = True
+
     def key(self, name: str) -> KeyPlan:
         """The key of this name."""
         return self._keys[name]
@@ -213,16 +221,20 @@ class Oracle:
     def _room(self, place: Place, name: LimitName, need: float, limit: float, now: float) -> float:
         """When `need` surely fits a limit; some moment that is over if it fits already."""
         length = WINDOW_SECONDS[name]
+        # A header counts what was there when it was written: it may be heard, and believed,
+        # when a part of that has come back.
+        weight = 2.0 if self.provider.plan.states_limits else 1.0
+        late = _LATE + (_REMEMBERED_LATE * length if self._remembered else 0.0)
         excess = need - limit
         if excess > 0.0:
             return NEVER
         for booking in reversed(self._bookings[place]):
-            if booking.sent_at + _LATE + length <= now:
+            if booking.sent_at + late + length <= now:
                 break
             # All that was booked: a bucket that was full meanwhile takes nothing back.
-            excess += booking.booked if name in COUNTS_TOKENS else 1
+            excess += weight * (booking.booked if name in COUNTS_TOKENS else 1.0)
             if excess > 0.0:
-                return booking.sent_at + _LATE + length
+                return booking.sent_at + late + length
         return 0.0
 
     def booked(self, place: Place, name: LimitName, now: float) -> float:

@@ -43,7 +43,7 @@ class Violation:
 class SeedResult:
     """How one seed's world went.
 
-    `ends` counts how the calls ended (`reply`, `cancelled`, or an error's name), `faults`
+    `ends` counts how the calls ended (`reply`, `cancelled`, `killed`, or an error's name), `faults`
     what providers did wrong, by name; `seconds` is virtual time, `log_hash` the SHA-256
     of the event log.
     """
@@ -74,6 +74,7 @@ class SimulationReport:
     sends: int
     faults: int
     cancelled: int
+    killed: int
     replies: int
     errors: int
     virtual_hours: float
@@ -111,8 +112,9 @@ class SimulationReport:
             sends=sum(result.sends for result in ordered),
             faults=faults.total(),
             cancelled=ends["cancelled"],
+            killed=ends["killed"],
             replies=ends["reply"],
-            errors=ends.total() - ends["reply"] - ends["cancelled"],
+            errors=ends.total() - ends["reply"] - ends["cancelled"] - ends["killed"],
             virtual_hours=sum(result.seconds for result in ordered) / 3600.0,
             broken=dict(broken),
             failed_seeds=tuple(result.seed for result in ordered if not result.clean),

@@ -9,16 +9,14 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.assemble import assemble
-from hydra_core.config import HydraConfig
-from hydra_core.drive.gate import Gate
 from hydra_core.engine.dispatch import Dispatch, Patience
 from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.messages import Fault
 from hydra_core.testing.simulation.audit import Audit
-from hydra_core.testing.simulation.caller import Caller
+from hydra_core.testing.simulation.caller import KILLED, Caller
 from hydra_core.testing.simulation.faults import make_spells
 from hydra_core.testing.simulation.oracle import Oracle
+from hydra_core.testing.simulation.process import Process
 from hydra_core.testing.simulation.provider import Provider, Sent
 from hydra_core.testing.simulation.report import SeedResult, Violation
 from hydra_core.testing.simulation.timeline import Timeline
@@ -26,6 +24,7 @@ from hydra_core.testing.simulation.traffic import make_traffic
 from hydra_core.testing.simulation.world import make_world
 
 if TYPE_CHECKING:
+    from hydra_core.drive.gate import Gate
     from hydra_core.engine.dispatch import Send
     from hydra_core.engine.routing import Route
     from hydra_core.errors import HydraError
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 
 _EVERY: Final = 16
 """One answer of so many is spoken in bytes, and the books are looked at after as many."""
+
+_RESTARTED: Final = 0.3
+"""The share of the worlds in which the process is killed and started anew."""
 
 _SHOWN: Final = 10
 _GRAIN: Final = 1e-6
@@ -55,9 +57,7 @@ class Simulation:
     def __init__(self, seed: int, requests: int, *, keep_log: bool = False) -> None:
         self.world = make_world(seed)
         self.time = Timeline(keep_log=keep_log)
-        config = HydraConfig.model_validate(self.world.config())
-        self._manager = assemble(config, now=0.0).manager
-        self.gate = Gate(self._manager, clock=self.time.clock.now)
+        self._process = Process(self.world, self.time.clock.now)
         self._patience = Patience()
         self._rng = Random(f"calls {seed}")
         self._calls = make_traffic(self.world, requests, Random(f"traffic {seed}"))
@@ -67,7 +67,7 @@ class Simulation:
             for plan in self.world.providers
         }
         self._audit = Audit(
-            self._manager,
+            self._process,
             {name: Oracle(one) for name, one in self._providers.items()},
             exact=self.world.exact,
         )
@@ -78,6 +78,11 @@ class Simulation:
         self._faults: Counter[str] = Counter()
         self._broken: Counter[str] = Counter()
         self._violations: list[Violation] = []
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of the process that runs now."""
+        return self._process.gate
 
     def play(self) -> SeedResult:
         """Let everything happen; whatever the engine raises is a violation, too."""
@@ -94,7 +99,7 @@ class Simulation:
             seed=self.world.seed,
             requests=self._requests,
             sends=self._sends,
-            deployments=len(self._manager.deployments),
+            deployments=len(self._process.manager.deployments),
             seconds=self.time.now,
             ends=dict(self._ends),
             faults=dict(self._faults),
@@ -122,6 +127,19 @@ class Simulation:
             when, seconds = rng.uniform(0.0, span), rng.choice([30.0, 3600.0, 28_800.0])
             self.time.world_at(when, partial(self.time.sleep, seconds))
 
+        if rng.random() < _RESTARTED:
+            for _ in range(rng.randint(1, 3)):
+                self.time.at(rng.uniform(0.1, 0.9) * span, self._restart)
+
+    def _restart(self) -> None:
+        """The process is killed with all its callers, and a new one begins."""
+        self.time.note("restart")
+        for caller in list(self._alive):
+            caller.die()
+        self._process.restart(self.time.provider_now)
+        for oracle in self._audit.oracles.values():
+            oracle.restarted()
+
     def _plan_spell(self, spell: Spell) -> None:
         provider = self._providers[spell.provider]
         self.time.world_at(spell.begins, lambda: provider.begin(spell))
@@ -142,7 +160,7 @@ class Simulation:
 
     def _journey(self, call: Call) -> tuple[Dispatch, Route]:
         """As the public face begins one, and the route along which it may end."""
-        request, now, routes = call.request, self.time.now, self._manager.routes
+        request, now, routes = call.request, self.time.now, self._process.manager.routes
         provider, lane = request.provider, request.lane
         route = routes.find(provider=provider, model=request.model, lane=lane)
         if call.falls_back:
@@ -225,7 +243,8 @@ class Simulation:
         self.time.note(f"end {caller.call.number} {how} {where}")
         if now > caller.due + _GRAIN and not self.time.was_frozen_at(caller.due):
             self.wrong("late", f"call {caller.call.number} ended {now - caller.due:.3f} s late")
-        if sum(self._ends.values()) % _EVERY == 0 and not self.gate.waiting:
+        due = sum(self._ends.values()) % _EVERY == 0 and how != KILLED
+        if due and not self.gate.waiting:
             for law, what in self._audit.books(now, self.time.provider_now):
                 self.wrong(law, what)
 
