@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from hydra_core.errors import PoolExhausted
 from hydra_core.testing import FakeKey
 
 REFUSED = {
@@ -116,6 +117,39 @@ def test_an_unreachable_provider_is_left_as_a_whole(caller, pool, serve):
         ("gone", "unreachable"),
         ("here", "ok"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "seems to be offline"), ("es", "parece estar sin conexión")]
+)
+def test_a_machine_without_a_network_says_so(caller, pool, serve, language, words):
+    """Neither provider is called down and no key is blamed; the notice says it once."""
+    fakes = [serve(name=name, judged=False) for name in ("one", "two")]
+    hydra = pool(*fakes, max_wait=0.0, language=language)
+    for fake in fakes:
+        fake.stop()
+    reply = caller.chat(hydra, "hello")
+    assert (reply.kind, words in reply.text, reply.eta is not None) == ("wait", True, True)
+    assert {a.outcome for a in reply.attempts} == {"unreachable"}
+    assert all("seems to be offline" in row["why"] for row in hydra.explain("hello"))
+    health = hydra.health()
+    keys = [key for provider in health["providers"].values() for key in provider["keys"]]
+    assert {(key["state"], key["consecutive_failures"]) for key in keys} == {("resting", 0)}
+    assert {key["score"] for key in keys} == {1.0}
+    assert [notice["kind"] for notice in health["notices"]] == ["offline"]
+
+
+def test_keys_that_were_never_right_are_named_at_once(caller, pool, serve):
+    """All keys mistyped: the error says so, and how to mend it, without a wait."""
+    fake = serve(judged=False)
+    for place in (0, 1):
+        fake.kill(place)
+    hydra = pool(fake, on_exhausted="raise", max_wait=1000.0)
+    with pytest.raises(PoolExhausted, match="refused as invalid") as caught:
+        caller.chat(hydra, "hello")
+    assert (caught.value.eta, len(caught.value.attempts)) == (None, 2)
+    (notice,) = hydra.health()["notices"]
+    assert "All keys of fake were refused as invalid (fake-1, fake-2)" in notice["text"]
 
 
 def test_an_outage_is_probed_by_one_call_at_a_time(caller, pool, serve):

@@ -247,6 +247,17 @@ class Machine(RuleBasedStateMachine):
                 assert window.used(self.now) >= counted - 1e-6, f"{group.name} forgot a charge"
 
     @invariant()
+    def an_outage_is_probed_by_one_request_at_a_time(self):
+        places = self.pool.deployments if self.count else ()
+        for breaker in {place.breaker for place in places if place.breaker.open_until}:
+            probes = [
+                lease
+                for _, lease in self.flying.values()
+                if lease.deployment.breaker is breaker and lease.granted > breaker.opened_at
+            ]
+            assert len(probes) <= 1, f"{len(probes)} calls probe {breaker.over.name}"
+
+    @invariant()
     def nothing_is_negative(self):
         for deployment in self.pool.deployments if self.count else ():
             assert deployment.in_flight >= 0
