@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from hydra_core.engine.quota import Booking, QuotaGroup
     from hydra_core.engine.score import ScoreWeights
     from hydra_core.engine.study import Entry
-    from hydra_core.messages import Fault
 
 # Until a model has been seen: English prose has about 4 characters a token in every
 # common tokenizer; the deviation covers code, names and the chat format.
@@ -249,13 +248,6 @@ class Deployment:
     def rests_at(self, now: float) -> bool:
         """True while the provider, or our doubt, keeps it from serving."""
         return self.hard_until > now or self.soft_until > now
-
-    def resting_for(self, now: float) -> Fault | None:
-        """Why it rests at `now`, if it does."""
-        for rest in self.rests:
-            if rest.fault is not None and max(rest.hard_until, rest.soft_until) > now:
-                return rest.fault
-        return self.breaker.fault if self.breaker.open_until > now else None
 
     def refresh(self) -> None:
         """Take over the latest rest of all scopes, and the breaker that is open for longest."""

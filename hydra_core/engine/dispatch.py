@@ -19,7 +19,7 @@ from hydra_core.engine.choice import allowed_at, avoids, disallowed, need_of
 from hydra_core.engine.deployment import Size
 from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.engine.quality import FIT
-from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline
+from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline, reason
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
     ContentRefused,
@@ -501,8 +501,7 @@ class Dispatch:
         return "".join(f"\n  {line.rstrip()}" for line in lines)
 
     def _obstacle(self, deployment: Deployment, now: float) -> str | None:
-        fault = deployment.resting_for(now)
-        return disallowed(deployment, self._size, now) if fault is None else fault.value
+        return reason(deployment, now) or disallowed(deployment, self._size, now)
 
     def _size_never_fits(self, now: float) -> bool:
         return all(

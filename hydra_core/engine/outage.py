@@ -103,7 +103,7 @@ class Outages:
             yield from self._reached(site)
         if fault is Fault.UNREACHABLE:
             yield from self._unreached(site, lease, now)
-        elif fault is Fault.AUTH and had_worked(site, lease.deployment):
+        elif fault is Fault.AUTH:
             yield from self._refused(site, lease, verdict, now)
         elif fault in ILL:
             yield from self._ill(site, lease, verdict, now, hurried=hurried)
@@ -164,10 +164,11 @@ class Outages:
             yield site.rest
 
     def _refused(self, site: Site, lease: Lease, verdict: Verdict, now: float) -> Iterator[Rest]:
-        """A key that had worked is refused: it is dead, and asking again would not mend it.
+        """A key is refused: it is dead, and asking again would not mend it.
 
-        Unless others that had worked are refused as well, with no success between: then the
-        provider is suspect, its sign-in or the address that we have of it, and they live.
+        Unless others are refused as well, with no success between, and one of them had
+        worked: then the provider is suspect, its sign-in or the address that we have of
+        it, and they live. Keys of which none ever worked were never right.
         """
         deployment = lease.deployment
         if site.breaker.open_until and site.breaker.fault is Fault.AUTH:
@@ -178,7 +179,8 @@ class Outages:
         accused[deployment.scopes.key] = now
         site.accused = accused
         yield from blame(lease, verdict, now, self._scale)
-        if len(accused) >= enough_keys(site.deployments, accused, now):
+        enough = len(accused) >= enough_keys(site.deployments, accused, now)
+        if enough and any(had_worked(site, key) for key in accused):
             for key in accused:
                 key.revive()
             site.accused = {}

@@ -17,7 +17,7 @@ REFUSED: Final = (
     "every key of this route was refused as invalid (HTTP 401 or 403). Check their values, and "
     "base_url if it is set, then start again"
 )
-_DEAD: Final = "auth: refused as invalid; no timer revives it, only a corrected or new key"
+_DEAD: Final = "auth: refused as invalid (no timer revives it, only a corrected or new key)"
 _SHOWN: Final = 8
 _ONE_BY_ONE: Final = "one request at a time tries again"
 
@@ -49,8 +49,8 @@ def _outage(deployment: Deployment) -> str:
         return f"{provider} cannot be reached while another provider can be; {_ONE_BY_ONE}"
     if breaker.fault is Fault.AUTH:
         return (
-            f"{provider} refuses keys that had worked: its sign-in or base_url is suspect, not "
-            f"the keys; {_ONE_BY_ONE}"
+            f"{provider} refuses several keys at once: its sign-in or base_url is suspect, not the "
+            f"keys; {_ONE_BY_ONE}"
         )
     return f"{provider} is out: several of its models fail ({what}); {_ONE_BY_ONE}"
 
@@ -93,13 +93,13 @@ def online_notice() -> Notice:
 
 
 def sign_in_notice(provider: str) -> Notice:
-    """Keys that had worked are refused together."""
+    """Several keys are refused together, though one had worked."""
     return Notice(
         "refused_key",
         provider,
-        f"{provider} refuses several keys as invalid that had worked a moment ago, so its sign-in "
-        f"or base_url is suspect and no key is given up; {_ONE_BY_ONE}. If you did revoke them, "
-        "replace them and start again.",
+        f"{provider} refuses several keys at once as invalid, though one at least had worked: its "
+        f"sign-in or base_url is suspect, so no key is given up, and {_ONE_BY_ONE}. If you did "
+        "revoke them, replace them and start again.",
     )
 
 

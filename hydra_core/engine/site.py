@@ -39,7 +39,7 @@ class Site:
         self.models: dict[ModelFacts, list[Deployment]] = {}
         self.breaker = Breaker(rest)
         self.unreached = False
-        self.accused: dict[Rest, float] = {}  # keys that had worked and were refused, and when
+        self.accused: dict[Rest, float] = {}  # keys that were refused, and when
 
     def open(self, breaker: Breaker, fault: Fault, now: float, scale: float) -> None:
         """An outage of the whole provider begins."""
@@ -58,9 +58,8 @@ class Site:
             model.breaker.close()
 
 
-def had_worked(site: Site, deployment: Deployment) -> bool:
+def had_worked(site: Site, key: Rest) -> bool:
     """True when the key has ever served, with any model."""
-    key = deployment.scopes.key
     return any(d.scopes.key is key and d.score.latency is not None for d in site.deployments)
 
 

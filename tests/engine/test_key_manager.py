@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine.deployment import Size
+from hydra_core.engine.reasons import reason
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 from hydra_core.wire import LimitReading
@@ -183,4 +184,4 @@ def test_what_is_shown_of_a_pool_names_its_parts(make_pool):
     pool.lease(1.0)
     waiting = pool.manager.join(pool.route(), ONE, (), 3, 1.0)
     assert repr(waiting) == "<Ticket 1 priority 3: waiting>"
-    assert pool.by("k1").resting_for(1.0) is None
+    assert reason(pool.by("k1"), 1.0) is None

@@ -70,10 +70,11 @@ class Ledger:
         name = key if fault in (Fault.AUTH, Fault.OVERLOADED) else account
         if fault in (*REFUSALS, Fault.AUTH, Fault.MODEL_UNAVAILABLE) or said is not None:
             self.blocked[name] = max(self.blocked.get(name, 0.0), now + wait)
-        if fault is Fault.AUTH and key in self.served:
+        if fault is Fault.AUTH:
             self.refused = {k: at for k, at in self.refused.items() if now - at <= 60.0}
             self.refused[key] = now
-            if len(self.refused) > 1:  # several at once: their provider's trouble, none is dead
+            # Several at once, though one had worked: their provider's trouble, none is dead.
+            if len(self.refused) > 1 and self.served & set(self.refused):
                 self.blocked.update(dict.fromkeys(self.refused, 0.0))
 
     def minute(self, account, end, *, now=None):

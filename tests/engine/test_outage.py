@@ -243,6 +243,20 @@ def test_keys_that_had_worked_and_are_refused_together_accuse_the_provider(make_
     assert len(usable(pool, 92.0)) == 4
 
 
+def test_a_spare_key_that_was_never_used_does_not_die_in_an_incident(make_pool):
+    """The first key had worked; refused together, both live, and so does one that probes."""
+    pool = make_pool([{}, {}], strategy="priority")
+    work(pool, 1.0, "k1")
+    fail(pool, 2.0, "k1", Fault.AUTH, status=401)
+    fail(pool, 2.1, "k2", Fault.AUTH, status=401)
+    assert not any(d.hard_until for d in pool.deployments)
+    pool.fail(pool.lease(33.0), 33.0, Fault.AUTH, status=401)
+    pool.fail(pool.lease(94.0), 94.0, Fault.AUTH, status=401)
+    assert not any(d.hard_until for d in pool.deployments)
+    passes(pool, 220.0)
+    assert len(usable(pool, 220.0)) == 2
+
+
 def test_a_refused_key_among_others_that_work_is_dead(make_pool):
     """It is the key: no probe and no timer asks it again, though it had worked."""
     pool = make_pool([{}, {}, {}], strategy="round_robin")
