@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import replace
@@ -56,6 +55,7 @@ class Hydra:
     def __init__(self, config: Config = None) -> None:
         from hydra_core.assemble import assemble
         from hydra_core.degrade import Ladder
+        from hydra_core.drive.clock import uptime
         from hydra_core.drive.drivers import Drivers
         from hydra_core.drive.gate import Gate
         from hydra_core.drive.stream_record import StreamPatience
@@ -70,7 +70,7 @@ class Hydra:
 
             self._embedded, settings = embedded(settings)
         self._config = settings
-        self._pool: Pool = assemble(settings, now=time.monotonic())
+        self._pool: Pool = assemble(settings, now=uptime())
         self._board = NoticeBoard()
         self._gate: Gate = Gate(self._pool.manager, tell=self._board.put)
         self._patience = Patience(

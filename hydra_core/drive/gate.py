@@ -23,6 +23,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from hydra_core.drive.clock import uptime
 from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import HydraClosed
@@ -119,11 +120,11 @@ class Gate:
         self,
         manager: KeyManager,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
         wall: Callable[[], float] = time.time,
         tell: Callable[[Sequence[Notice]], None] | None = None,
     ) -> None:
-        """`clock` tells monotonic seconds, `wall` seconds since 1970.
+        """`clock` tells monotonic seconds, sleep included, `wall` seconds since 1970.
 
         `tell` is given, outside the lock, what the engine found out for people to know.
         """
