@@ -9,7 +9,7 @@ import pytest
 
 from hydra_core.engine.ceiling import Ceiling, SlowStart
 from hydra_core.engine.snapshot import KEEP_SECONDS, mark, merged, restore, take
-from hydra_core.engine.study import Guess, Study
+from hydra_core.engine.study import Study
 from hydra_core.engine.windows import NEVER, SlidingWindow
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE, LimitReading, Verdict
@@ -136,9 +136,8 @@ def test_guesses_and_care_are_taken_up_where_they_were(make_pool):
         group.study, group.slow_start = Study(), SlowStart()
     group = pools[0].deployments[0].group
     window = SlidingWindow("requests", 30.0, MINUTE, configured=False)
-    window.tentative = True
     group.windows.append(window)
-    group.study.suppose(Guess(window, 30.0, 31.0, 0.0, patience=8.0))
+    group.study.suppose(window, 0.0, patience=400)
     group.ceiling = Ceiling(3, 0.0, 1.0)
     for call in range(64):
         group.slow_start.sent(float(call))
@@ -146,8 +145,9 @@ def test_guesses_and_care_are_taken_up_where_they_were(make_pool):
     heir = pools[1].deployments[0].group
     (learned,) = heir.windows
     guess = heir.study.guesses[learned]
-    assert (learned.limit, learned.tentative, guess.high, guess.patience) == (30.0, True, 31.0, 8.0)
-    assert (heir.ceiling.allowed, heir.concurrency, heir.slow_start.allowed) == (3, 3, 4)
+    assert (learned.limit, learned.tentative, guess.patience) == (30.0, True, 400)
+    assert (heir.ceiling.allowed, heir.concurrency) == (3, 3)
+    assert heir.slow_start.allowed == group.slow_start.allowed > 1
     told = make_pool([{"rpm": 60, "tpm": 1000}])
     restore(told.manager, stored(pools[0], 64.0), 5.0, WALL)
     assert [w.limit for w in told.deployments[0].group.windows] == [60, 1000]
