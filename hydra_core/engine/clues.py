@@ -2,12 +2,12 @@
 
 Two things show it, and each must be seen twice:
 
-- refusal: a key of which nothing was asked for a whole window is refused while just one
-  other key of the model is drained, by what we asked of it. The refused key must have
-  served before, or both must be told to wait until the same moment: a key whose day was
-  spent by somebody else is refused as well.
+- refusal: a key of which nothing was asked for a whole window is refused while another one
+  is drained, by what we asked of it, and no third one was asked for anything. The refused
+  key must have served before, or both must be told to wait until the same moment: a key
+  whose day was spent by somebody else is refused as well.
 - counter: what a reply says is left has gone down by exactly as much as we asked of one
-  other key since, by different amounts each time.
+  other key since, and no third one was asked; by different amounts each time.
 
 Law 1: what another user of the same keys would look like is no clue. He uses each of them
        about as much as we do, so only uneven use shows anything: keys that are used in
@@ -70,7 +70,7 @@ class Track:
     refusal; `unheard` are calls that ended otherwise. `mark` is what all had served when this
     one last did. `drained_until` is when the wait of the last refusal that we caused ends,
     `stated` when the provider said that it does; `suspects` were refused meanwhile, so many
-    times each. `seen` holds the calls of all quiet accounts at the last reading, `matches` by
+    times each. `seen` holds the calls of all accounts at the last reading, `matches` by
     how much the counter fell as another account explains it.
     """
 
@@ -118,6 +118,12 @@ class Track:
     def in_flight(self) -> int:
         """Calls under way."""
         return sum(deployment.in_flight for deployment in self.deployments)
+
+    def idle_since(self, moment: float) -> bool:
+        """Nothing was asked of it after that moment, as far as answers tell."""
+        flying = self.in_flight
+        known = self.served + self.refused + self.unheard + flying == self.calls
+        return known and not flying and self.busy_at < moment
 
     def absorb(self, other: Track) -> None:
         """The two accounts are one: what was asked of either was asked of it."""
@@ -203,6 +209,7 @@ class Clues:
         fresh = self._fresh(track, window, now)
         ran, track.served_before = track.served - track.served_before, track.served
         track.refused += 1
+        crowd.fresh.pop(track, None)
         if fresh:
             crowd.fresh[track] = now, stated
         elif ran < _REAL:
@@ -214,6 +221,9 @@ class Clues:
         drained = crowd.still_drained(now)
         if len(drained) != 1:
             return ()  # nobody, or one of several: nothing tells which
+        others = (t for t in crowd.tracks if t is not drained[0] and t not in crowd.fresh)
+        if not all(other.idle_since(now - window) for other in others):
+            return ()
         return self._accused(drained[0], now - window)
 
     def _accused(self, drained: Track, since: float) -> Sequence[Track]:
@@ -255,15 +265,15 @@ class Clues:
         if track.looks >= _LOOKS or len(track.crowd.tracks) > _CROWD:
             return ()
         track.looks += 1
-        before = track.seen
-        track.seen = {t: t.calls for t in track.crowd.tracks if t is track or not t.in_flight}
-        if before is None:
-            return ()
-        if track.calls - before[track] != 1:
+        before, track.seen = track.seen, None
+        if any(other.in_flight for other in track.crowd.tracks if other is not track):
+            return ()  # who knows which of those calls have been counted
+        track.seen = {other: other.calls for other in track.crowd.tracks}
+        if before is None or track.calls - before[track] != 1:
             return ()  # it was read since, when use was even
-        asked = {t: n - before[t] for t, n in track.seen.items() if t in before and t is not track}
-        busy = [t for t, n in asked.items() if n >= _REAL]
-        if len(busy) != 1:
+        asked = {t: n - before.get(t, 0) for t, n in track.seen.items() if t is not track}
+        busy = [other for other, calls in asked.items() if calls]
+        if len(busy) != 1 or asked[busy[0]] < _REAL:
             return ()
         (other,) = busy
         if abs(missing - asked[other]) > _ROUNDING:

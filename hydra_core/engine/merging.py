@@ -82,7 +82,14 @@ def _rename(deployment: Deployment, name: str) -> None:
 
 
 def _join(kept: QuotaGroup, gone: QuotaGroup, ledger: Ledger, now: float) -> None:
-    """Charge and settle in `kept` what was, or would have been, charged in `gone`."""
+    """Charge and settle in `kept` what was, or would have been, charged in `gone`.
+
+    What was guessed of either's limits was guessed from a share of the calls: it is dropped.
+    """
+    for group in (kept, gone):
+        group.windows = [window for window in group.windows if not window.tentative]
+        if group.study is not None:
+            group.study.guesses.clear()
     leases = [lease for lease in ledger.leases if lease.group in (kept, gone)]
     booked: list[dict[Window, Charge]] = [dict(lease.charges) for lease in leases]
     for window in gone.windows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 
 import pytest
 
@@ -66,3 +67,46 @@ def test_free_models_of_one_account_share_their_requests():
                     hydra.chat("hello", model=model)
             assert hydra.chat("hello", model="paid").kind == "full"
         assert (fake.served, fake.refused) == (7, 0)
+
+
+async def ask(fake, calls, at_once, **settings):
+    """So many questions, some at once; the accounts that are found, as lists of keys."""
+    config = fake.config(tell_accounts=False, cache=False, **settings)
+    async with Hydra(config) as hydra:
+        seats = asyncio.Semaphore(at_once)
+
+        async def one(number):
+            async with seats:
+                return await hydra.achat(f"question {number}", deadline=30.0, max_wait=30.0)
+
+        replies = await asyncio.gather(*map(one, range(calls)))
+        assert {reply.kind for reply in replies} == {"full"}
+        (provider,) = hydra.health()["providers"].values()
+    found = defaultdict(list)
+    for row in provider["keys"]:
+        found[row["account"]].append(row["name"])
+    return list(found.values())
+
+
+async def test_keys_that_nobody_names_are_joined_by_what_they_do():
+    """One is drained, the others are refused until the same moment: about one refusal a key."""
+    with shared(8, "plain", latency=0.01) as fake:
+        found = await ask(fake, 40, 1, strategy="priority", tell_limits=False)
+        assert len(found) < 8
+        assert fake.served == 40
+        assert fake.refused <= 16
+
+
+@pytest.mark.parametrize("strategy", ["priority", "adaptive"])
+@pytest.mark.parametrize("vendor", ["plain", "silent", "openai"])
+async def test_separate_accounts_are_never_joined_under_load(vendor, strategy):
+    """Each has two keys of its own; keys of different ones stay apart, whatever is refused."""
+    limits = FakeLimits(rpm=8)
+    keys = [
+        FakeKey(f"key-canary-{account}{n}", account=account, limits=limits, name=f"{account}-{n}")
+        for n in range(2)
+        for account in ("left", "right")
+    ]
+    with FakeProvider(keys, vendor=vendor, name="fake", time_scale=SCALE, latency=0.01) as fake:
+        found = await ask(fake, 48, 6, strategy=strategy, tell_limits=False)
+    assert all(len({name.partition("-")[0] for name in names}) == 1 for names in found)

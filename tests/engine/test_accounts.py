@@ -141,6 +141,18 @@ def test_of_two_limits_the_smaller_holds(make_pool):
     assert group.windows[1].used(1.0) == 10.0
 
 
+def test_guesses_from_a_share_of_the_calls_do_not_bind_the_whole(make_pool):
+    """Two keys seen to bear four a minute each bear more together; what was stated stays."""
+    pool = make_pool([{"rpm": 4, "tpm": 500}, {"rpm": 4, "tpm": 500}])
+    held = pool.lease(1.0, 50.0, [pool.by("k2")])
+    for deployment in pool.deployments:
+        deployment.group.windows[0].tentative = True
+    pool.manager.accounts.recall([Shared("acme", None, ("k1", "k2"))], 1.0)
+    (tokens,) = pool.by("k1").group.windows
+    pool.manager.settle(held, 1.0, tokens=30.0)
+    assert (tokens.kind, tokens.used(1.0), pool.by("k1").group.in_flight) == ("tokens", 30.0, 0)
+
+
 def test_the_name_that_the_configuration_gave_stays(make_pool):
     """Whichever of the two was heard first, and however many keys the other has."""
     rows = [{"account": "unknown"}, {"account": "unknown"}, {"account": "work"}]

@@ -120,6 +120,14 @@ def test_of_two_drained_keys_nobody_can_tell_which_one_shares(make_pool):
     assert accounts(pool) == 4
 
 
+def test_a_third_key_that_was_used_may_be_the_one_that_shares(make_pool):
+    """It need not be drained itself: so nobody is joined."""
+    pool = make_pool([{}, {}, {}, {}])
+    served(pool, "k4", 1.0)
+    drained(pool)
+    assert accounts(pool) == 4
+
+
 def test_who_serves_while_the_other_is_drained_does_not_share(make_pool):
     """The contradiction takes the first clue back."""
     pool = make_pool([{}, {}])
