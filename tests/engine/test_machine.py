@@ -146,7 +146,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         tokens=st.sampled_from([1.0, 10.0, 25.0, 60.0, 90.0, 500.0]),
-        priority=st.sampled_from([0, 0, 0, 5]),
+        priority=st.sampled_from([0, 0, 5, -1]),
         max_wait=st.sampled_from([0.0, 5.0, 70.0, 400.0]),
         deadline=st.sampled_from([2.0, 100.0, 500.0]),
     )
@@ -257,6 +257,21 @@ class Machine(RuleBasedStateMachine):
                 if lease.deployment.breaker is breaker and lease.granted > breaker.opened_at
             ]
             assert len(probes) <= 1, f"{len(probes)} calls probe {breaker.over.name}"
+
+    @invariant()
+    def somebody_is_awake_for_the_next_start(self):
+        room = self.manager.room if self.count else None
+        if room and room.due < float("inf"):
+            front = [t for t in room.tickets() if t.start == room.due]
+            woken = [t for t in front if t.parked_until <= room.due + 0.01 or t.bell in self.rung]
+            assert woken, "the next start would be slept through"
+
+    @invariant()
+    def every_queue_stands_in_its_order(self):
+        for ticket in self.manager.room.tickets() if self.count else ():
+            queue = ticket.route.line.queues[ticket.kind]
+            assert queue.tickets[queue.ahead(ticket.order)] is ticket
+            assert ticket.start == float("inf") or not ticket.lease
 
     @invariant()
     def nothing_is_negative(self):

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from hydra_core.engine import blame, choice
+from hydra_core.engine import blame, choice, waiting
 from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment
@@ -208,6 +208,30 @@ def sharing(make_pool, make_world):
     return broken
 
 
+def swarming(make_pool, make_world):
+    """Shards in a flood of interactive calls, and impatient callers of another route."""
+    broken = set()
+    world = make_world(make_pool([{"concurrency": 1}]), lambda *_: (1.0, _good(1)))
+    for _ in range(40):
+        world.ask(1.0, **PATIENT)
+    world.ask(1.0, priority=-1, **PATIENT)
+    world.run()
+    shard = next(j for j in world.begun if j.request.priority < 0)
+    if world.ended[shard][0] > 10.0:
+        broken.add("a swarm keeps its share")
+    pool = make_pool([{"tpm": 1000, "shape": "bucket"}])
+    world = make_world(pool, lambda lease, _: (0.1, _good(lease.tokens)))
+    world.ask(1.0, 1000.0)
+    world.ask(2.0, 900.0, **PATIENT)
+    for tick in range(400):
+        world.ask(3.0 + tick / 4, 20.0, max_wait=0.0, provider="acme")
+    world.run()
+    large = next((at for at, lease in world.sent if lease.tokens == 900.0), 1e9)
+    if large > 60.0:
+        broken.add("newcomers take nothing that is claimed")
+    return broken
+
+
 def _good(tokens):
     return Answer(Verdict(status=200), text="ok", usage=Usage(int(tokens), 0))
 
@@ -251,6 +275,14 @@ def _claims_ignored(patch):
     choose, earliest = Chooser.choose, Chooser.earliest
     patch.setattr(Chooser, "choose", lambda self, *args: choose(self, *args[:4]))
     patch.setattr(Chooser, "earliest", lambda self, *args: earliest(self, *args[:4]))
+
+
+def _no_shares(patch):
+    patch.setattr(waiting, "PASSES", 10**9)
+
+
+def _newcomers_pass(patch):
+    patch.setattr(WaitingRoom, "__bool__", lambda _: False)
 
 
 def _nobody_watches(patch):
@@ -324,6 +356,8 @@ SABOTAGE = [
     (_stated_wait_ignored, busy, "a stated wait is obeyed"),
     (_lanes_open, busy, "a reserved key serves its lane alone"),
     (_claims_ignored, crowded, "a large request is not starved"),
+    (_no_shares, swarming, "a swarm keeps its share"),
+    (_newcomers_pass, swarming, "newcomers take nothing that is claimed"),
     (_nobody_watches, crowded, "somebody is awake for the next start"),
     (_every_grant_stands, crowded, "a grant is void when its key came to rest"),
     (_no_failover, failing, "no error while a key could serve"),
@@ -335,7 +369,7 @@ SABOTAGE = [
 ]
 
 
-@pytest.mark.parametrize("world", [busy, impatient, crowded, failing, asking, sharing])
+@pytest.mark.parametrize("world", [busy, impatient, crowded, failing, asking, swarming, sharing])
 def test_no_law_breaks_while_every_protection_is_on(make_pool, make_world, world):
     """The worlds in which sabotage is tried are sound without it."""
     assert world(make_pool, make_world) == set()
