@@ -29,12 +29,8 @@ _NAMES: Final[Mapping[tuple[str, float], LimitName]] = {
     ("requests", DAY): "rpd",
     ("tokens", DAY): "tpd",
 }
-_REFUSES_THE_REQUEST: Final = (
-    Fault.CONTENT_FILTER,
-    Fault.BAD_REQUEST,
-    Fault.CONTEXT_TOO_LONG,
-    Fault.REQUEST_TOO_LARGE,
-)
+_ENDS_THE_CALL: Final = frozenset({Fault.CONTENT_FILTER, Fault.BAD_REQUEST})
+_TOO_LARGE: Final = frozenset({Fault.CONTEXT_TOO_LONG, Fault.REQUEST_TOO_LARGE})
 
 
 class Audit:
@@ -97,9 +93,11 @@ class Audit:
         self, caller: Caller, error: HydraError, now: float, *, waiting: int, awake_since: float
     ) -> str | None:
         """What speaks against this error, or None where there is a reason for it."""
+        heard = {fault for fault, _ in caller.refusals}
+        if heard & _ENDS_THE_CALL:
+            return None
         if isinstance(error, RequestRejected):
-            told = any(fault in _REFUSES_THE_REQUEST for fault, _ in caller.refusals)
-            fits = None if told else self._free(caller, now, before=NEVER)
+            fits = None if heard & _TOO_LARGE else self._free(caller, now, before=NEVER)
             return f"{fits[0]} could hold it" if fits else None
         if not isinstance(error, PoolExhausted):
             return "no such error is the user's to see"
@@ -145,7 +143,7 @@ def _ruled_out(caller: Caller, deployment: Deployment) -> bool:
     if window is not None and caller.call.most_tokens() > window:
         return True
     return any(
-        fault in (Fault.CONTEXT_TOO_LONG, Fault.REQUEST_TOO_LARGE)
+        fault in _TOO_LARGE
         and sent.plan.name == deployment.provider
         for fault, sent in caller.refusals
     )

@@ -158,7 +158,8 @@ class Oracle:
                 self._rest((None, None), now + _SIGN_IN_REST)
         elif fault is Fault.MODEL_UNAVAILABLE:
             self._rest((account, model), now + _DAY_REST)
-            self._gone[model].add(account)
+            # Who shares an account that is not declared counts for himself.
+            self._gone[model].add(account if self.provider.plan.tells_accounts else key)
             if len(self._gone[model]) > 1:
                 self._rest((None, model), now + _DAY_REST)
 
