@@ -100,11 +100,11 @@ def roundest(low: float, high: float) -> float:
     while size >= 1.0:
         for step in _STEPS:
             unit = size * step / 10.0
-            number = -(-low // unit) * unit
-            if unit >= 1.0 and low <= number < high and number > 0.0:
+            number = max(unit, -(-low // unit) * unit)
+            if unit >= 1.0 and number < high:
                 return number
         size /= 10.0
-    return low
+    return low or high / 2.0  # no limit is zero
 
 
 def sliding_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:

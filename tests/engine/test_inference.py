@@ -19,7 +19,7 @@ SHAPES = {"bucket": bucket_limits, "sliding": sliding_limits}
 @pytest.mark.parametrize(
     ("low", "high", "number"),
     [(5100, 6200, 6000), (28.7, 30.2, 30), (29.2, 31, 30), (14.9, 15.1, 15), (950, 1100, 1000),
-     (7.0, 8.0, 7), (11_900, 12_050, 12_000), (0.4, 0.9, 0.4)],
+     (7.0, 8.0, 7), (11_900, 12_050, 12_000), (0.4, 0.9, 0.4), (0, 338, 200), (0, 0.5, 0.25)],
 )  # fmt: skip
 def test_limits_are_round_numbers(low, high, number):
     """Of all numbers that fit the roundest is taken."""
