@@ -18,7 +18,7 @@ from hydra_core.messages import Fault
 from hydra_core.testing.simulation import run_seed
 from hydra_core.wire import Verdict
 
-SEEDS, REQUESTS = range(12), 250
+SEEDS, REQUESTS = range(24), 250
 
 
 def broken_laws(law):
