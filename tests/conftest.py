@@ -1,5 +1,7 @@
 """What every test stands on."""
 
+from uuid import uuid4
+
 # Imported here, before any framework: CPython 3.11 fails with "AST constructor
 # recursion depth mismatch" when hypothesis is first imported deep inside one.
 import hypothesis  # noqa: F401
@@ -9,6 +11,6 @@ import pytest
 @pytest.fixture(autouse=True)
 def state_directory(tmp_path_factory, monkeypatch):
     """Whatever a test stores without naming a place lies in a folder of its own."""
-    folder = tmp_path_factory.mktemp("state", numbered=True)
+    folder = tmp_path_factory.getbasetemp() / "state" / uuid4().hex  # made when it is used
     monkeypatch.setenv("HYDRA_STATE_DIR", str(folder))
     return folder
