@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from hydra_core.engine.allowance import Allowance, Spend
     from hydra_core.engine.quota import Booking, QuotaGroup
     from hydra_core.engine.score import ScoreWeights
-    from hydra_core.engine.study import Entry
 
 # Until a model has been seen: English prose has about 4 characters a token in every
 # common tokenizer; the deviation covers code, names and the chat format.
@@ -264,13 +263,13 @@ class Lease:
     """The right to make one call, charged before it is sent and settled exactly once.
 
     `probes` are those whose one probe at a time this call is; `spend` is what it booked in
-    budgets, `entry` its line in the group's study; None where there is none.
+    budgets, None where there are none; `used` its tokens as far as is known.
     """
 
     __slots__ = (
         "charges",
         "deployment",
-        "entry",
+        "ended",
         "granted",
         "group",
         "probes",
@@ -278,6 +277,7 @@ class Lease:
         "size",
         "spend",
         "tokens",
+        "used",
     )
 
     def __init__(
@@ -299,7 +299,8 @@ class Lease:
         self.granted = granted
         self.probes = probes
         self.spend = spend
-        self.entry: Entry | None = None
+        self.used = tokens
+        self.ended = NEVER
         self.settled = False
 
     def __repr__(self) -> str:

@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.study import ANSWERED, SENT, TOKENS
 from hydra_core.engine.windows import NEVER
 from hydra_core.wire import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hydra_core.engine.study import Entry
+    from hydra_core.engine.study import Call
     from hydra_core.wire import LimitKind
 
 # Waits are stated in whole seconds, rounded up.
@@ -107,14 +106,14 @@ def roundest(low: float, high: float) -> float:
     return low or high / 2.0  # no limit is zero
 
 
-def sliding_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:
+def sliding_limits(calls: Sequence[Call], refused: Refused) -> list[Estimate]:
     """The limits of a rolling window that would explain the refusal.
 
     `calls` are those that were let pass, oldest first.
     """
     for length in _LENGTHS if refused.wait is not None else _LENGTHS[:1]:
         span = length * refused.scale
-        counted = [call for call in calls if call[SENT] > refused.now - span]
+        counted = [call for call in calls if call.sent > refused.now - span]
         found = list(_full_of_requests(counted, span, refused))
         found += _full_of_tokens(counted, span, refused)
         if found:
@@ -123,29 +122,29 @@ def sliding_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:
 
 
 def _full_of_requests(
-    counted: Sequence[Entry], span: float, refused: Refused
+    counted: Sequence[Call], span: float, refused: Refused
 ) -> Iterator[Estimate]:
     """A window full of requests opens when the oldest leaves it."""
-    if counted and refused.soonest <= counted[0][SENT] + span - refused.now <= refused.latest:
-        sure = sum(1.0 for call in counted if call[ANSWERED] <= refused.now)
+    if counted and refused.soonest <= counted[0].sent + span - refused.now <= refused.latest:
+        sure = sum(1.0 for call in counted if call.answered <= refused.now)
         yield Estimate("requests", span, max(1.0, sure), len(counted) + 1.0)
 
 
 def _full_of_tokens(
-    counted: Sequence[Entry], span: float, refused: Refused
+    counted: Sequence[Call], span: float, refused: Refused
 ) -> Iterator[Estimate]:
     """It opens when as many tokens have left it as this request lacks."""
     oldest = refused.now - span  # of what is counted now
-    surely = sum(call[TOKENS] for call in counted if call[SENT] < oldest + refused.soonest)
-    perhaps = sum(call[TOKENS] for call in counted if call[SENT] <= oldest + refused.latest)
-    spent = sum(call[TOKENS] for call in counted)
-    sure = sum(call[TOKENS] for call in counted if call[ANSWERED] <= refused.now)
+    surely = sum(call.tokens for call in counted if call.sent < oldest + refused.soonest)
+    perhaps = sum(call.tokens for call in counted if call.sent <= oldest + refused.latest)
+    spent = sum(call.tokens for call in counted)
+    sure = sum(call.tokens for call in counted if call.answered <= refused.now)
     low, high = max(sure, sure - perhaps + refused.need), spent - surely + refused.need
     if perhaps and low < high:
         yield Estimate("tokens", span, low, high)
 
 
-def bucket_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:
+def bucket_limits(calls: Sequence[Call], refused: Refused) -> list[Estimate]:
     """The limits of a bucket of a minute that would explain the refusal."""
     span = MINUTE * refused.scale
     found = (
@@ -156,7 +155,7 @@ def bucket_limits(calls: Sequence[Entry], refused: Refused) -> list[Estimate]:
 
 
 def _drained(
-    kind: LimitKind, need: float, calls: Sequence[Entry], span: float, refused: Refused
+    kind: LimitKind, need: float, calls: Sequence[Call], span: float, refused: Refused
 ) -> Estimate:
     """Of all moments at which the bucket may last have been full, the one that explains most."""
     low, high, sure, taken = 0.0, 0.0, need, need

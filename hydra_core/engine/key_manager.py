@@ -19,7 +19,6 @@ from hydra_core.engine.deployment import Deployment, Lease, Size
 from hydra_core.engine.learning import Lesson, observe, refused, served
 from hydra_core.engine.merging import Ledger
 from hydra_core.engine.outage import Outages
-from hydra_core.engine.study import ANSWERED, TOKENS
 from hydra_core.engine.waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class KeyManager:
         self._open.add(lease)
         study = deployment.group.study
         if study is not None:
-            lease.entry = study.enter(choice.tokens, now)
+            study.enter(lease)
             if deployment.group.slow_start is not None:
                 deployment.group.slow_start.sent(now)
         return lease
@@ -179,8 +178,7 @@ class KeyManager:
         self._open.discard(lease)
         used = lease.tokens if tokens is None else tokens
         lease.group.settle(lease.charges, requests=requests, tokens=used, now=now)
-        if lease.entry is not None:
-            lease.entry[TOKENS], lease.entry[ANSWERED] = used, now
+        lease.used, lease.ended = used, now
         deployment = lease.deployment
         deployment.in_flight -= 1
         if readings:

@@ -14,7 +14,6 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
-from hydra_core.engine.study import SENT
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE
@@ -57,6 +56,8 @@ def observe(group: QuotaGroup, readings: Sequence[LimitReading], lesson: Lesson)
 def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
     """Learn from a refusal; the lease is not settled yet."""
     group = lease.group
+    if verdict.fault in _USUAL:
+        _take_back(lease, lesson.now)
     if verdict.kind == "concurrency" or verdict.concurrency_limit is not None:
         _hold_back(group, verdict.concurrency_limit, lesson)
     elif verdict.kind is not None and verdict.limit:
@@ -69,6 +70,14 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
             window.observe(verdict.used, wait, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
         _guess(group, group.study, lease, verdict, lesson)
+
+
+def _take_back(lease: Lease, now: float) -> None:
+    """A refused call took no tokens; the provider's own count, which follows, has none of it."""
+    lease.used = 0.0
+    for window, charge in lease.charges:
+        if window.kind == "tokens":
+            window.settle(charge, 0.0, now)
 
 
 def served(group: QuotaGroup, now: float) -> None:
@@ -150,9 +159,9 @@ def _guess(
 ) -> None:
     if lease.granted <= study.supposed_at:
         return  # calls that were under way together are refused together, and show one thing
-    if study.refused(lesson.now):
+    if study.refused(lease.tokens, lesson.now):
         return
-    calls = [e for e in study.calls() if e[SENT] <= lease.granted and e is not lease.entry]
+    calls = study.calls(until=lease.granted)
     if not calls:
         return  # others use this account: our calls show nothing of its limits
     now = lesson.now

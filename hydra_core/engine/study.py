@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from hydra_core.engine.deployment import Lease
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind
 
@@ -32,10 +33,15 @@ _STUBBORN: Final = 4
 _NEAR: Final = 0.8
 _STEP: Final = 1.0 / 32.0
 
-Entry = list[float]
-"""One call: [when it was sent, its tokens (0: refused, or never sent), when it was answered]."""
-SENT, TOKENS, ANSWERED = 0, 1, 2
-_NOT_YET: Final = float("inf")
+class Call(NamedTuple):
+    """One call that was let pass, or may have been: `answered` is infinite while it is under way.
+
+    `tokens` are what it used, or booked so far.
+    """
+
+    sent: float
+    tokens: float
+    answered: float
 
 
 @dataclass(slots=True)
@@ -79,43 +85,47 @@ class Guess:
 class Study:
     """The calls of one group, newest last, and the guesses about its limits."""
 
-    __slots__ = ("_entries", "guesses", "supposed_at")
+    __slots__ = ("_leases", "guesses", "supposed_at")
 
     def __init__(self) -> None:
         self.supposed_at = 0.0
-        self._entries: deque[Entry] = deque(maxlen=_MOST)
+        self._leases: deque[Lease] = deque(maxlen=_MOST)
         self.guesses: dict[Window, Guess] = {}
 
-    def enter(self, tokens: float, now: float) -> Entry:
+    def enter(self, lease: Lease) -> None:
         """A call is sent."""
-        entry = [now, tokens, _NOT_YET]
-        self._entries.append(entry)
-        return entry
+        self._leases.append(lease)
 
     def join(self, other: Study) -> None:
         """The calls of another group, which proved to be the same, and the guesses about it."""
-        entries = sorted((*self._entries, *other._entries), key=lambda entry: entry[SENT])
-        self._entries = deque(entries, maxlen=_MOST)
+        leases = sorted((*self._leases, *other._leases), key=lambda lease: lease.granted)
+        self._leases = deque(leases, maxlen=_MOST)
         self.guesses = {**other.guesses, **self.guesses}
 
-    def calls(self) -> Iterator[Entry]:
-        """The calls that were not refused, oldest first."""
-        return (entry for entry in self._entries if entry[TOKENS] > 0.0)
+    def calls(self, *, until: float = NEVER) -> list[Call]:
+        """The calls sent up to `until` that were not refused, oldest first."""
+        return [
+            Call(lease.granted, lease.used, lease.ended)
+            for lease in self._leases
+            if lease.used > 0.0 and lease.granted <= until
+        ]
 
     def spent(self, kind: LimitKind, since: float) -> float:
         """What was sent after `since` and let pass, in units of `kind`."""
-        amounts = (e[TOKENS] for e in self.calls() if e[SENT] > since and e[ANSWERED] < _NOT_YET)
-        return sum(amounts) if kind == "tokens" else float(sum(1 for _ in amounts))
+        amounts = [c.tokens for c in self.calls() if c.sent > since and c.answered < NEVER]
+        return sum(amounts) if kind == "tokens" else float(len(amounts))
 
     def replay(self, window: Window, now: float) -> None:
         """Book in a new window what was sent before anybody knew of it."""
-        for sent, tokens, answered in self.calls():
-            if sent <= now - window.length:
+        for lease in self._leases:
+            if lease.granted <= now - window.length or not lease.used:
                 continue
-            amount = tokens if window.kind == "tokens" else 1.0
-            charge = window.charge(amount, sent)
-            if answered < _NOT_YET:
-                window.settle(charge, amount, answered)
+            amount = lease.used if window.kind == "tokens" else 1.0
+            charge = window.charge(amount, lease.granted)
+            if lease.settled:
+                window.settle(charge, amount, lease.ended)
+            else:
+                lease.charges = (*lease.charges, (window, charge))
 
     def suppose(self, window: Window, now: float, patience: int = PATIENCE) -> None:
         """The limit of this window is a guess from now on."""
@@ -132,11 +142,13 @@ class Study:
             if reached > _NEAR:
                 guess.doubt(now)
 
-    def refused(self, now: float) -> bool:
-        """A call was refused; True when doubts explain it, which are over now."""
+    def refused(self, tokens: float, now: float) -> bool:
+        """A call of so many tokens was refused; True when doubts explain it, which are over now."""
         found = False
         for guess in self.guesses.values():
-            if guess.doubted and guess.window.used(now) > guess.limit:
+            # The call itself still counts as a request, and no more as tokens.
+            more = tokens if guess.window.kind == "tokens" else 0.0
+            if guess.doubted and guess.window.used(now) + more > guess.limit:
                 guess.uphold(now)
                 found = True
         return found

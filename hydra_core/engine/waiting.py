@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.promise import Promise, Promises
 from hydra_core.engine.queue import Ticket
-from hydra_core.engine.study import SENT
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -165,8 +164,6 @@ class WaitingRoom:
             usable &= lease.spend.renewed(now)
         lease.charges = group.charge(lease.tokens, now)
         lease.granted = now
-        if lease.entry is not None:
-            lease.entry[SENT] = now
         return usable
 
     def serve(self, now: float) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hydra_core.engine.inference import Refused, bucket_limits, roundest, sliding_limits
+from hydra_core.engine.study import Call
 from hydra_core.testing import FakeLimits
 from hydra_core.testing.limits import Quota
 
@@ -26,7 +27,7 @@ def test_limits_are_round_numbers(low, high, number):
     assert roundest(low, high) == number
 
 
-def history(limits: FakeLimits, seed: int) -> tuple[list[list[float]], Refused, str]:
+def history(limits: FakeLimits, seed: int) -> tuple[list[Call], Refused, str]:
     """Calls one after another until the provider refuses; what it would say, and of which limit."""
     random_ = random.Random(seed)
     quota, now, calls = Quota(limits, scale=1.0), 0.0, []
@@ -37,7 +38,7 @@ def history(limits: FakeLimits, seed: int) -> tuple[list[list[float]], Refused, 
             wait = math.ceil(refusal.wait or 0.0)
             return calls, Refused(tokens, wait, now, 0.05, 1.0), refusal.name
         quota.enter(tokens, now)
-        calls.append([now, float(tokens), now + 0.05])
+        calls.append(Call(now, float(tokens), now + 0.05))
         now += random_.uniform(0.05, 0.4)
 
 
@@ -59,7 +60,7 @@ def test_the_limit_that_refused_is_among_the_estimates(window, rpm, tpm, seed):
 
 def test_a_short_wait_after_a_burst_is_a_short_window():
     """Ten calls within a second, refused for a second, are no limit of ten a minute."""
-    calls = [[index * 0.01, 50.0, index * 0.01] for index in range(10)]
+    calls = [Call(index * 0.01, 50.0, index * 0.01) for index in range(10)]
     found = sliding_limits(calls, Refused(50.0, 1.0, 0.1, 0.0, 1.0))
     assert {(estimate.kind, estimate.length) for estimate in found} >= {("requests", 1.0)}
     assert all(estimate.length == 1.0 for estimate in found)
@@ -67,5 +68,5 @@ def test_a_short_wait_after_a_burst_is_a_short_window():
 
 def test_a_wait_beyond_a_minute_shows_no_minute():
     """A day's refusal in a minute's words teaches nothing: its wait is obeyed."""
-    calls = [[float(index), 50.0, float(index)] for index in range(10)]
+    calls = [Call(float(index), 50.0, float(index)) for index in range(10)]
     assert sliding_limits(calls, Refused(50.0, 3600.0, 10.0, 0.0, 1.0)) == []
