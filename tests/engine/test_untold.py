@@ -92,7 +92,8 @@ def test_what_is_inferred_is_true(run, window):
     _, _, pool = run(EQUAL, window)
     for deployment in pool.deployments:
         supposed = {w.kind: w.limit for w in deployment.group.windows}
-        assert supposed and 27.0 <= supposed.get("requests", 30.0) <= 30.0
+        assert supposed
+        assert 27.0 <= supposed.get("requests", 30.0) <= 30.0
         assert supposed.get("tokens", 15_000.0) >= 12_000.0
 
 
