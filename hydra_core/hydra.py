@@ -470,12 +470,15 @@ class Hydra:
         )
 
     def health(self) -> dict[str, Any]:
-        """The state of every provider and key, the last 50 errors and the last 50 notices."""
-        return {**self._tally.health(self._key_rows()), "notices": self._board.rows()}
+        """The state of every provider and key, and the last 50 errors."""
+        return self._tally.health(self._key_rows())
 
     def stats(self) -> dict[str, Any]:
-        """Counters since the start: calls, attempts, faults, tokens, cost, by key."""
-        return self._tally.stats(self._key_rows())
+        """Counters since the start: calls, attempts, faults, tokens, cost, by key.
+
+        `notices` are the last 50 things that were found out and people should know.
+        """
+        return {**self._tally.stats(self._key_rows()), "notices": self._board.rows()}
 
     def session_summary(self) -> dict[str, Any]:
         """What this session did, in one small dict."""

@@ -1,4 +1,4 @@
-"""What the engine found out, for people: logged once, and kept for the health report."""
+"""What the engine found out, for people: logged once, and kept for the statistics."""
 
 from __future__ import annotations
 

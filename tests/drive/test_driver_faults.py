@@ -136,7 +136,7 @@ def test_a_machine_without_a_network_says_so(caller, pool, serve, language, word
     keys = [key for provider in health["providers"].values() for key in provider["keys"]]
     assert {(key["state"], key["consecutive_failures"]) for key in keys} == {("resting", 0)}
     assert {key["score"] for key in keys} == {1.0}
-    assert [notice["kind"] for notice in health["notices"]] == ["offline"]
+    assert [notice["kind"] for notice in hydra.stats()["notices"]] == ["offline"]
 
 
 def test_keys_that_were_never_right_are_named_at_once(caller, pool, serve):
@@ -148,7 +148,7 @@ def test_keys_that_were_never_right_are_named_at_once(caller, pool, serve):
     with pytest.raises(PoolExhausted, match="refused as invalid") as caught:
         caller.chat(hydra, "hello")
     assert (caught.value.eta, len(caught.value.attempts)) == (None, 2)
-    (notice,) = hydra.health()["notices"]
+    (notice,) = hydra.stats()["notices"]
     assert "All keys of fake were refused as invalid (fake-1, fake-2)" in notice["text"]
 
 
