@@ -150,7 +150,8 @@ class Hydra:
         `messages` is a string or a list of OpenAI-format dicts. `model` is a bare name
         (any provider that lists it), `provider/name` or an alias; None: each provider's
         default. `deadline` is seconds from now for everything, waiting included;
-        `max_wait` seconds of waiting for capacity. A higher `priority` is served first.
+        `max_wait` seconds of waiting for capacity. A higher `priority` is served first;
+        below 0 it is batch work, as a swarm's is, which keeps a fifth of the grants.
         `extra` is passed on to the provider.
 
         Raises RequestRejected when no key would accept it; PoolExhausted or
