@@ -41,7 +41,6 @@ class EngineShare:
             now=time.monotonic(),
         )
         self._gate = Gate(self._pool.manager)
-        self._route = self._pool.manager.routes.find()
         self._patience = Patience()
         self._outcome = Replied(200, _headers(), BODY)
         self._deployment = self._pool.manager.deployments[0]
@@ -56,13 +55,14 @@ class EngineShare:
         """Request -> journey -> lease -> report -> reply, as the drivers do it."""
         request = chat_request(PROMPT, {}, {})
         size = size_of(request)
-        journey = self._gate.ask(
-            lambda _, now: Dispatch(request, self._route, self._patience, now=now, size=size)
+        route = self._pool.manager.routes.find(
+            provider=request.provider, model=request.model, lane=request.lane
         )
+        now = self._gate.clock()
+        journey = Dispatch(request, route, self._patience, now=now, size=size)
         step = self._gate.step(journey, LoopBell)
         assert isinstance(step, Send), step
-        self._gate.report(journey, self._answer)
-        end = self._gate.step(journey, LoopBell)
+        end = self._gate.step(journey, LoopBell, self._answer)
         assert isinstance(end, Reply), end
         self._gate.abandon(journey)
 

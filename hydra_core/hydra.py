@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from hydra_core.degrade import Ladder
     from hydra_core.drive.gate import Gate
     from hydra_core.engine.capacity import GroupCapacity
-    from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.routing import Route
     from hydra_core.experiment import Experiment, Variants
     from hydra_core.leases import HeldLease, Rotate
@@ -536,9 +535,9 @@ class Hydra:
         self._check_open()
         return chat_request(messages, named, extra)
 
-    def _route(self, request: ChatRequest) -> Route:
+    def _route(self, request: ChatRequest, *, smaller: bool = False) -> Route:
         return self._pool.manager.routes.find(
-            provider=request.provider, model=request.model, lane=request.lane
+            provider=request.provider, model=request.model, lane=request.lane, smaller=smaller
         )
 
     def _journey(
@@ -548,20 +547,14 @@ class Hydra:
         size = size_of(request)
         if tokens is not None:
             size = replace(size, known_tokens=float(tokens))
-
-        def begin(manager: KeyManager, now: float) -> Dispatch:
-            route, patience = self._route(request), self._patience
-            if falling_back:
-                smaller = manager.routes.find(
-                    provider=request.provider, model=request.model, lane=request.lane, smaller=True
+        route, patience, now = self._route(request), self._patience, self._gate.clock()
+        if falling_back:
+            smaller = self._route(request, smaller=True)
+            if smaller.tiers:
+                return FallbackDispatch(
+                    request, route, patience, now=now, size=size, smaller=smaller
                 )
-                if smaller.tiers:
-                    return FallbackDispatch(
-                        request, route, patience, now=now, size=size, smaller=smaller
-                    )
-            return Dispatch(request, route, patience, now=now, size=size)
-
-        return self._gate.ask(begin)
+        return Dispatch(request, route, patience, now=now, size=size)
 
     @property
     def _shelf(self) -> ResponseCache | None:

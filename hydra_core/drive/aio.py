@@ -33,12 +33,14 @@ class AsyncDriver:
 
     async def complete(self, journey: Dispatch) -> Reply | GiveUp:
         """One whole reply, or the reason why there is none."""
+        answer: Answer | None = None
         try:
             while True:
-                match self._gate.step(journey, LoopBell):
+                match self._gate.step(journey, LoopBell, answer):
                     case Send() as send:
-                        self._gate.report(journey, await self._send(journey, send))
+                        answer = await self._send(journey, send)
                     case Park() as park:
+                        answer = None
                         await LoopBell.wait(park)
                     case Reply() | GiveUp() as end:
                         return end

@@ -37,12 +37,14 @@ class SyncDriver:
 
     def complete(self, journey: Dispatch) -> Reply | GiveUp:
         """One whole reply, or the reason why there is none."""
+        answer: Answer | None = None
         try:
             while True:
-                match self._gate.step(journey, ThreadBell):
+                match self._gate.step(journey, ThreadBell, answer):
                     case Send() as send:
-                        self._gate.report(journey, self._send(journey, send))
+                        answer = self._send(journey, send)
                     case Park() as park:
+                        answer = None
                         ThreadBell.wait(park)
                     case Reply() | GiveUp() as end:
                         return end

@@ -98,12 +98,16 @@ class RouteBook:
     ) -> Route:
         """The route of a request; `smaller`: only its providers' later, smaller models.
 
+        May be called without the gate's lock: it reads the configuration alone, and of two
+        callers who build a route at once both get the one that was kept first.
+
         Raises RequestRejected, naming what is configured, when nothing matches.
         """
         wanted = (provider, model, lane, smaller)
         route = self._routes.get(wanted)
         if route is None:
-            route = self._routes[wanted] = self._build(provider, model, lane, smaller=smaller)
+            built = self._build(provider, model, lane, smaller=smaller)
+            route = self._routes.setdefault(wanted, built)
         return route
 
     def _build(
