@@ -99,44 +99,56 @@ class Chooser:
         claimed: Collection[QuotaGroup],
         now: float,
     ) -> Choice | None:
-        """The best ready deployment of a roster; those that cannot start are sent to rest."""
+        """The best ready deployment of a roster."""
         roster.wake(now)
         rank_of = self._rank_for(roster) if self._explores else self._rank
         passed_over = 0
-        best: Deployment | None = None
-        best_rank: tuple[bool, float, int] | None = None
-        best_tokens = usual = 0.0
-        model: ModelFacts | None = None
-        while best is None:
-            sample = list(islice(roster.ready, passed_over, passed_over + self._sample))
-            for deployment in sample:
-                if deployment.group in claimed or (avoid and avoids(avoid, deployment)):
-                    passed_over += 1
-                    continue
-                if deployment.model is not model:
-                    model = deployment.model
-                    usual = model.tokens(size)
-                tokens, pressure = usual, deployment.group.pressure(usual, now)
-                if pressure > 1.0 or not _unhindered(deployment, size, now):
-                    tokens = need_of(deployment, size)
-                    start = _start(deployment, size, tokens, now)
-                    if start > now:
-                        _send_to_rest(roster, deployment, size, start, now)
-                        continue
-                    pressure = deployment.group.pressure(tokens, now)
-                rank = (
-                    pressure > self._rotate_at,
-                    rank_of(deployment, tokens, pressure, now),
-                    deployment.last_used,
-                )
-                if best_rank is None or rank < best_rank:
-                    best, best_rank, best_tokens = deployment, rank, tokens
+        while True:
+            sample = able = list(islice(roster.ready, passed_over, passed_over + self._sample))
+            if claimed or avoid:
+                able = [d for d in sample if d.group not in claimed and not avoids(avoid, d)]
+            choice = self._best_of(able, roster, rank_of, size, now)
+            if choice is not None:
+                roster.ready.move_to_end(choice.deployment)
+                return choice
             if len(sample) < self._sample:
-                break
-        if best is None:
-            return None
-        roster.ready.move_to_end(best)
-        return Choice(best, best_tokens)
+                return None
+            passed_over += len(sample) - len(able)
+
+    def _best_of(
+        self, able: Iterable[Deployment], roster: Roster, rank_of: Rank, size: Size, now: float
+    ) -> Choice | None:
+        """The best of these; those that cannot start are sent to rest.
+
+        Each call asks it about several candidates, so what hinders few of them is asked
+        for in place, and in full only of those where there may be something.
+        """
+        best: tuple[tuple[bool, float, int], Deployment, float] | None = None
+        model: ModelFacts | None = None
+        usual = 0.0
+        for deployment in able:
+            if deployment.model is not model:
+                model = deployment.model
+                usual = model.tokens(size)
+            group, allowance = deployment.group, deployment.allowance
+            tokens, pressure = usual, group.pressure(usual, now)
+            if (
+                pressure > 1.0
+                or deployment.hard_until > now
+                or deployment.soft_until > now
+                or deployment.breaker.probing
+                or (group.slow_start is not None and group.held(now))
+                or (allowance is not None and allowance.earliest(model, size, now) > now)
+            ):
+                tokens = need_of(deployment, size)
+                if _sent_to_rest(roster, deployment, size, tokens, now):
+                    continue
+                pressure = group.pressure(tokens, now)
+            rank = rank_of(deployment, tokens, pressure, now)
+            standing = pressure > self._rotate_at, rank, deployment.last_used
+            if best is None or standing < best[0]:
+                best = standing, deployment, tokens
+        return None if best is None else Choice(best[1], best[2])
 
     def _rank_for(self, roster: Roster) -> Rank:
         """The strategy's rank, or that of a choice which explores."""
@@ -264,23 +276,17 @@ def _only_booked(deployment: Deployment, size: Size, now: float) -> bool:
     return allowance is not None and allowance.may_return(deployment.model, size, now)
 
 
-def _unhindered(deployment: Deployment, size: Size, now: float) -> bool:
-    """Nothing but its quota could keep it from starting now."""
-    return (
-        deployment.hard_until <= now
-        and deployment.soft_until <= now
-        and not deployment.breaker.probing
-        and not deployment.group.held(now)
-        and (deployment.allowance is None or allowed_at(deployment, size, now) <= now)
-    )
-
-
-def _send_to_rest(
-    roster: Roster, deployment: Deployment, size: Size, start: float, now: float
-) -> None:
+def _sent_to_rest(
+    roster: Roster, deployment: Deployment, size: Size, tokens: float, now: float
+) -> bool:
+    """True when it cannot start now; then it rests until it can."""
+    start = _start(deployment, size, tokens, now)
+    if start <= now:
+        return False
     roster.rest(deployment, start)
     if deployment.allowance is not None:
         deployment.allowance.turn_away(deployment.model, size, now)
+    return True
 
 
 def _start(deployment: Deployment, size: Size, tokens: float, now: float) -> float:

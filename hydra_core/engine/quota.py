@@ -142,19 +142,22 @@ class QuotaGroup:
     def pressure(self, tokens: float, now: float) -> float:
         """The share of the scarcest limit in use after one more request; above 1: no room now.
 
-        It answers for every candidate of every call, hence one look at each window.
+        `NEVER` while it is `full`. It answers for every candidate of every call, hence one
+        look at each window.
         """
-        worst = 0.0
+        in_flight = self.in_flight
+        if in_flight >= self._most:
+            return NEVER
+        # A free slot is no scarcity until the last one is taken.
+        worst = in_flight / self._most
         for window in self.windows:
+            limit = window.limit
             need = tokens if window.kind == "tokens" else 1.0
-            if need > window.limit and window.tentative:
-                need = window.limit
-            share = 1.0 - (window.room(now) - need) / window.limit
+            if need > limit and window.tentative:
+                need = limit
+            share = 1.0 - (window.room(now) - need) / limit
             if share > worst:
                 worst = share
-        if self.in_flight:
-            # A free slot is no scarcity until the last one is taken.
-            worst = max(worst, self.in_flight / self._most)
         return worst
 
     def charge(self, tokens: float, now: float) -> Booking:

@@ -40,15 +40,18 @@ class ScoreWeights:
 
 
 class Score:
-    """The learned opinion of one deployment. It starts well, so that new ones are tried."""
+    """The learned opinion of one deployment. It starts well, so that new ones are tried.
+
+    `steady_grade` is its grade while no fault is remembered.
+    """
 
     __slots__ = (
         "_steady",
-        "_steady_grade",
         "_weights",
         "latency",
         "quality",
         "reliability",
+        "steady_grade",
         "troubled_at",
     )
 
@@ -59,7 +62,7 @@ class Score:
         self.troubled_at: float | None = None
         self._weights = weights
         self._steady = 0.0
-        self._steady_grade = 0
+        self.steady_grade = 0
         self._settle()
 
     def passed(self, latency: float) -> None:
@@ -118,7 +121,7 @@ class Score:
     def grade(self, now: float) -> int:
         """The opinion in fiftieths: a smaller difference is noise, and equals take turns."""
         if self.troubled_at is None:
-            return self._steady_grade
+            return self.steady_grade
         return round(self.value(now) * _GRADES)
 
     def _settle(self) -> None:
@@ -131,4 +134,4 @@ class Score:
             + weights.quality * self.quality
             + weights.recency
         )
-        self._steady_grade = round(self._steady * _GRADES)
+        self.steady_grade = round(self._steady * _GRADES)

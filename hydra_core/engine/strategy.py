@@ -57,7 +57,9 @@ def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float
     A good key is preferred, and no key is drained, or crowded where no limit is known,
     while another idles.
     """
-    return deployment.score.grade(now) * (pressure - 1.0) / (1.0 + deployment.in_flight)
+    score = deployment.score
+    grade = score.steady_grade if score.troubled_at is None else score.grade(now)
+    return grade * (pressure - 1.0) / (1.0 + deployment.in_flight)
 
 
 # One choice in so many explores: a poor key costs at most 3 % of the calls.
