@@ -21,7 +21,8 @@ class Bucket:
 
     A booking's date is its number. What was not used comes back only as far as the bucket
     had room for it ever since: the provider's bucket spilt the rest. `_peaks` are the
-    levels just before a charge, without those that a later and higher one outweighs.
+    levels just before a charge may have arrived, without those that a later and higher
+    one outweighs.
     """
 
     __slots__ = (
@@ -79,19 +80,27 @@ class Bucket:
         level = self.room(now)
         rate = self.limit / self.length
         arrival = now + self._guard
-        spilt = level + (arrival - self._since) * rate - self.limit
-        if spilt > 0.0:
+        peak = level + (arrival - self._since) * rate
+        if peak > self.limit:
             # A bucket that is full before the request arrives there gains nothing more:
             # what ours would gain meanwhile, the provider's never had.
-            self._since += spilt / rate
+            self._since += (peak - self.limit) / rate
+            peak = self.limit
         self._level -= amount
         self._charged += 1.0
-        while self._peaks and self._peaks[-1][1] <= level:
+        while self._peaks and self._peaks[-1][1] <= peak:
             self._peaks.pop()
-        self._peaks.append((self._charged, level))
+        self._peaks.append((self._charged, peak))
         return [self._charged, amount, 1.0]
 
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
+    def settle(
+        self,
+        charge: Charge,
+        amount: float,
+        now: float,
+        *,
+        answered: bool = True,  # noqa: ARG002 - a bucket dates nothing anew
+    ) -> None:
         """Put back what was not used and not spilt, or take what was used on top."""
         more = charge[AMOUNT] - amount
         charge[AMOUNT] = amount

@@ -263,7 +263,8 @@ class Lease:
     """The right to make one call, charged before it is sent and settled exactly once.
 
     `probes` are those whose one probe at a time this call is; `spend` is what it booked in
-    budgets, None where there are none; `used` its tokens as far as is known.
+    budgets, None where there are none; `used` its tokens as far as is known; `ended` is when
+    the provider's answer came, infinite where none did.
     """
 
     __slots__ = (

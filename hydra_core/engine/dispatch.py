@@ -381,7 +381,13 @@ class Dispatch:
         tokens = float(usage.total_tokens) if usage else (None if rule.charged else 0.0)
         requests = 0.0 if verdict.status is None and not rule.charged else 1.0
         manager.settle(
-            lease, now, requests=requests, tokens=tokens, usd=cost, readings=verdict.readings
+            lease,
+            now,
+            requests=requests,
+            tokens=tokens,
+            usd=cost,
+            readings=verdict.readings,
+            answered=verdict.status is not None,
         )
         if rule.next is Next.STOP:
             self._error = self._rejected(fault, verdict.message, verdict.status)
@@ -428,7 +434,7 @@ class Dispatch:
         lease, self._lease = self._lease, None
         if lease is not None and not lease.settled:
             if usage is None or not usage.total_tokens:
-                manager.settle(lease, now)
+                manager.settle(lease, now, answered=False)
                 return
             cost = _cost(lease.deployment, usage)
             manager.settle(lease, now, tokens=float(usage.total_tokens), usd=cost)

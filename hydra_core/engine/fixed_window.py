@@ -114,7 +114,9 @@ class FixedWindow:
         self._carried += amount
         return [self._epoch + 1.0, amount, 1.0]
 
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
+    def settle(
+        self, charge: Charge, amount: float, now: float, *, answered: bool = True
+    ) -> None:
         """Correct a booking of a window that is still open."""
         self.used(now)
         if charge[DATE] < self._epoch:
@@ -122,7 +124,7 @@ class FixedWindow:
         more = amount - charge[AMOUNT]
         self._used += more
         if charge[DATE] > self._epoch:
-            if now < self.resets_at:  # answered before the reset, it arrived before
+            if answered and now < self.resets_at:  # it arrived before the reset
                 self._carried -= charge[AMOUNT]
                 charge[DATE] = self._epoch
             else:

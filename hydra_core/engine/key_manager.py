@@ -20,6 +20,7 @@ from hydra_core.engine.learning import Lesson, observe, refused, served
 from hydra_core.engine.merging import Ledger
 from hydra_core.engine.outage import Outages
 from hydra_core.engine.waiting import WaitingRoom
+from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,20 +166,24 @@ class KeyManager:
         tokens: float | None = None,
         usd: float | None = None,
         readings: Sequence[LimitReading] = (),
+        answered: bool = True,
     ) -> None:
         """End a lease: book what was used (`tokens` None: keep the estimate). Twice is harmless.
 
         `usd` is what that cost; None: the estimate's price of as many tokens.
         `readings` are the limits that the reply stated. They are the last word, heard
-        before anybody is served from what this lease gives back.
+        before anybody is served from what this lease gives back. `answered`: the provider
+        did; what was given up or never answered may arrive there later than now.
         """
         if lease.settled:
             return
         lease.settled = True
         self._open.discard(lease)
         used = lease.tokens if tokens is None else tokens
-        lease.group.settle(lease.charges, requests=requests, tokens=used, now=now)
-        lease.used, lease.ended = used, now
+        lease.group.settle(
+            lease.charges, requests=requests, tokens=used, now=now, answered=answered
+        )
+        lease.used, lease.ended = used, now if answered else NEVER
         deployment = lease.deployment
         deployment.in_flight -= 1
         if readings:

@@ -170,11 +170,23 @@ class QuotaGroup:
             ]
         )
 
-    def settle(self, booking: Booking, *, requests: float, tokens: float, now: float) -> None:
-        """Correct what `charge` booked: `requests` is 1, or 0 for a full refund."""
+    def settle(
+        self,
+        booking: Booking,
+        *,
+        requests: float,
+        tokens: float,
+        now: float,
+        answered: bool = True,
+    ) -> None:
+        """Correct what `charge` booked: `requests` is 1, or 0 for a full refund.
+
+        `answered`: the provider did, so the request had arrived by `now`.
+        """
         self.in_flight -= 1
         for window, charge in booking:
-            window.settle(charge, tokens if window.kind == "tokens" else requests, now)
+            amount = tokens if window.kind == "tokens" else requests
+            window.settle(charge, amount, now, answered=answered)
 
     def window(self, kind: LimitKind, length: float) -> Window | None:
         """The limit of this kind and length, if one is known."""

@@ -34,7 +34,7 @@ _NEAR: Final = 0.8
 _STEP: Final = 1.0 / 32.0
 
 class Call(NamedTuple):
-    """One call that was let pass, or may have been: `answered` is infinite while it is under way.
+    """One call that was let pass, or may have been: `answered` is infinite until that is sure.
 
     `tokens` are what it used, or booked so far.
     """
@@ -123,7 +123,8 @@ class Study:
             amount = lease.used if window.kind == "tokens" else 1.0
             charge = window.charge(amount, lease.granted)
             if lease.settled:
-                window.settle(charge, amount, lease.ended)
+                ended = min(lease.ended, now)
+                window.settle(charge, amount, ended, answered=lease.ended < NEVER)
             else:
                 lease.charges = (*lease.charges, (window, charge))
 

@@ -68,8 +68,14 @@ class Window(Protocol):
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount`; the result is what `settle` takes."""
 
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Correct a booking to what was really used; `now` is when the answer came."""
+    def settle(
+        self, charge: Charge, amount: float, now: float, *, answered: bool = True
+    ) -> None:
+        """Correct a booking to what was really used; `now` is when the call ended.
+
+        `answered`: by an answer of the provider, so it had arrived. A call that was given
+        up may still arrive, and is dated as late as before.
+        """
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """The provider says that at least `used` units are gone; never lowers our count."""
@@ -157,12 +163,15 @@ class SlidingWindow:
         self._used += amount
         return charge
 
-    def settle(self, charge: Charge, amount: float, now: float) -> None:
-        """Correct a booking. It arrived by `now`, so it is dated no later."""
+    def settle(
+        self, charge: Charge, amount: float, now: float, *, answered: bool = True
+    ) -> None:
+        """Correct a booking. What was answered arrived by `now`, so it is dated no later."""
         if charge[LIVE]:
             self._used += amount - charge[AMOUNT]
             charge[AMOUNT] = amount
-            charge[DATE] = min(charge[DATE], now)
+            if answered and now < charge[DATE]:
+                charge[DATE] = now
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """Book what others used. It returns after `reset` seconds, at the latest a window."""

@@ -33,6 +33,7 @@ ROWS = [
 ]
 LIMITS = {row["account"]: row for row in ROWS if "rpm" in row}
 LATENESS = 0.25  # how long a request may be under way before the provider counts it
+SILENT = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.CANCELLED)
 REFUSALS = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY, Fault.QUOTA_EXHAUSTED_BILLING)
 
 
@@ -52,9 +53,11 @@ class Ledger:
         self.calls[number] = [account, now + late, tokens]
         self.open[number] = account
 
-    def end(self, number, now, fault, spent):
+    def end(self, number, now, fault, spent, *, answered):
+        """Only an answer proves that the request has arrived; without one it may still do."""
         call = self.calls[number]
-        call[1] = min(call[1], now)
+        if answered:
+            call[1] = min(call[1], now)
         del self.open[number]
         if fault is Fault.UNREACHABLE:
             del self.calls[number]
@@ -172,9 +175,10 @@ class Machine(RuleBasedStateMachine):
         number, lease = self.flying.pop(journey)
         place, spent = lease.deployment, round(lease.tokens * share)
         said = said if fault in (*REFUSALS, Fault.OVERLOADED) else None
-        status = None if fault in (Fault.UNREACHABLE, Fault.TIMEOUT) else 500
+        status = None if fault in SILENT else 500
         verdict = Verdict(fault=fault, status=status, retry_after=said)
-        self.ledger.end(number, self.now, fault, spent if fault is None else lease.tokens)
+        counted = spent if fault is None else lease.tokens
+        self.ledger.end(number, self.now, fault, counted, answered=status is not None)
         if fault is None:
             self.ledger.served.add(place.key)
         else:
@@ -191,7 +195,7 @@ class Machine(RuleBasedStateMachine):
         self.parked.pop(journey, None)
         if journey in self.flying:
             number, lease = self.flying.pop(journey)
-            self.ledger.end(number, self.now, Fault.CANCELLED, lease.tokens)
+            self.ledger.end(number, self.now, Fault.CANCELLED, lease.tokens, answered=False)
         journey.abandon(self.manager, self.now)
         del self.due[journey]
         self.hear()

@@ -187,6 +187,34 @@ def test_an_answer_ends_the_doubt_about_the_date(make_window):
     assert window.earliest(1.0, 11.0) == pytest.approx(70.1)
 
 
+def test_a_call_that_was_given_up_may_still_arrive(make_window):
+    """Only an answer proves an arrival: what was cancelled or timed out keeps its late date."""
+    window = make_window("sliding", "requests", 1.0)
+    window.settle(window.charge(1.0, 10.0), 1.0, 10.1, answered=False)
+    assert window.earliest(1.0, 11.0) == 70.0 + window._guard
+
+
+def test_a_call_that_was_given_up_before_a_reset_may_count_after_it(make_window):
+    """It stays booked on both sides of the reset, as if it were still under way."""
+    window = make_window("fixed", "requests", 2.0)
+    window.settle(window.charge(1.0, 59.9), 1.0, 59.95, answered=False)
+    window.settle(window.charge(1.0, 59.9), 1.0, 59.95)
+    assert window.room(60.5) == 1.0
+
+
+def test_a_refund_counts_that_later_calls_may_have_met_a_full_bucket(make_window):
+    """A call that never arrived left the bucket full until the next one arrived, a guard late."""
+    bucket, provider = make_window("bucket", "requests", 10.0), Provider("bucket", 10.0, MINUTE)
+    never = bucket.charge(1.0, 0.0)
+    for second in (0.5, 1.0):
+        bucket.charge(1.0, second)
+        assert provider.admits(second + GUARD, 1.0)
+    bucket.settle(never, 0.0, 2.0)
+    while (start := bucket.earliest(1.0, 2.0)) < 20.0:
+        bucket.charge(1.0, start)
+        assert provider.admits(start, 1.0)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_providers_count_never_lowers_ours(make_window, shape):
     """A reply that knows of less than is under way changes nothing; one of more is believed."""
