@@ -101,6 +101,8 @@ class ChatRequest:
     @property
     def max_tokens(self) -> int | None:
         """The caller's limit on the completion, if any."""
+        if not self.params:
+            return None
         limit = self.params.get("max_tokens") or self.params.get("max_completion_tokens")
         return int(limit) if limit else None
 

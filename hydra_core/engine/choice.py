@@ -9,9 +9,8 @@ Law 3: leasing, ETA and health come from the same arithmetic (`start_of`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.allowance import affordable
 from hydra_core.engine.strategy import EXPLORE_EVERY, EXPLORERS, STRATEGIES, exploring
@@ -38,8 +37,7 @@ Avoid = Collection[object]
 """Deployments, models, groups and (in an outage) breakers that one request must not use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A deployment that may serve now, and the tokens to book for it."""
 
     deployment: Deployment

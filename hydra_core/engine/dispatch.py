@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.choice import allowed_at, avoids, disallowed, need_of
 from hydra_core.engine.deployment import Size
@@ -54,8 +54,7 @@ _LINES: Final = 8
 _PART_CHARS: Final = 4000  # of an image or file part: its size says nothing of its tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Put the request on the wire with this lease, for at most `timeout` seconds.
 
     A stream is given `timeout` until it begins and `deadline` (monotonic) until it ends.
@@ -106,9 +105,10 @@ def size_of(request: ChatRequest) -> Size:
                 chars += len(text) if isinstance(text, str) else _PART_CHARS
         if calls := message.get("tool_calls"):
             chars += len(str(calls))
-    for name in ("tools", "response_format"):
-        if extra := request.params.get(name):
-            chars += len(str(extra))
+    if request.params:
+        for name in ("tools", "response_format"):
+            if extra := request.params.get(name):
+                chars += len(str(extra))
     return Size(chars, len(request.messages), request.max_tokens)
 
 
@@ -333,7 +333,7 @@ class Dispatch:
             message=answer.message,
             tool_calls=answer.tool_calls,
             finish_reason=answer.finish_reason,
-            usage=Usage(usage.prompt_tokens, usage.completion_tokens, cost),
+            usage=usage if usage.cost_usd == cost else replace(usage, cost_usd=cost),
             provider=deployment.provider,
             model=deployment.model.name,
             key=deployment.key,

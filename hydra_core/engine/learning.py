@@ -7,8 +7,7 @@ A refusal that names no limit still shows one: see `engine.inference`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
@@ -33,8 +32,7 @@ _CONTRARY: Final = 0.1
 _USUAL: Final = {Fault.RATE_LIMIT_MINUTE: MINUTE, Fault.RATE_LIMIT_DAY: DAY}
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
+class Lesson(NamedTuple):
     """How to understand a provider: its `shape` of window, and by how much time is shortened."""
 
     shape: str
