@@ -7,7 +7,6 @@ numbers, so whatever must appear once is put on the last chunk alone.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall
@@ -209,8 +208,9 @@ def _route(source: Reply | Chunk) -> dict[str, Any]:
 
 
 def _attempts(reply: Reply) -> dict[str, Any]:
-    tries = [asdict(attempt) for attempt in reply.attempts]
-    return {"attempts": [{name: each[name] for name in _ATTEMPT} for each in tries]}
+    return {
+        "attempts": [{name: getattr(each, name) for name in _ATTEMPT} for each in reply.attempts]
+    }
 
 
 def _metadata(
