@@ -8,7 +8,7 @@ summed over the groups; the wait is the first moment at which that covers everyb
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from math import floor, inf, log2
@@ -157,22 +157,27 @@ class Forecast:
         wait = 0.0
         for unit, _ in demand.loads if not demand.whole else demand.loads[:1]:
             count = sum(some * min(1.0, load / unit) for load, some in demand.loads)
-            wait = max(wait, self._until(count, size, unit, whole=demand.whole))
+            wait = self._until(count, size, unit, wait, whole=demand.whole)
         return wait
 
-    def _until(self, count: float, size: Size, unit: float, *, whole: bool) -> float:
-        """How long until so many requests, `unit` times as large as `size`, have started."""
+    def _until(
+        self, count: float, size: Size, unit: float, least: float, *, whole: bool
+    ) -> float:
+        """How long until so many requests, `unit` times as large as `size`, have started.
+
+        No less than `least`: what is awaited anyway takes but one look.
+        """
         count -= _ROUNDING
-        if self._starts(0.0, size, unit, whole=whole) >= count:
-            return 0.0
-        low, high = 0, len(_MOMENTS) - 1
+        if self._starts(least, size, unit, whole=whole) >= count:
+            return least
+        low, high = bisect_left(_MOMENTS, least), len(_MOMENTS) - 1
         while low < high:
             middle = (low + high) // 2
             if self._starts(_MOMENTS[middle], size, unit, whole=whole) >= count:
                 high = middle
             else:
                 low = middle + 1
-        before, by = (_MOMENTS[low - 1] if low else 0.0), _MOMENTS[low]
+        before, by = max(least, _MOMENTS[low - 1] if low else 0.0), _MOMENTS[low]
         for _ in range(_HALVINGS):
             moment = (before + by) / 2
             if self._starts(moment, size, unit, whole=whole) >= count:

@@ -65,9 +65,23 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
         wait = verdict.retry_after
         window = _stated(group, verdict.kind, length, verdict.limit, wait, lesson)
         if window is not None and verdict.used is not None:
-            window.observe(verdict.used, wait, lesson.now)
+            used = verdict.used
+            if isinstance(window, Bucket):
+                used = min(used, _awaited(verdict.limit, verdict, window.length))
+            window.observe(used, wait, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
         _guess(group, group.study, lease, verdict, lesson)
+
+
+def _awaited(limit: float, verdict: Verdict, length: float) -> float:
+    """What a bucket holds at most of use when room for the request comes within the stated wait.
+
+    A provider that lets others in by other rules may state a wait that is shorter than its
+    own count needs: the wait is what it will act by.
+    """
+    if verdict.retry_after is None or verdict.requested is None:
+        return limit
+    return limit - verdict.requested + verdict.retry_after * limit / length
 
 
 def _take_back(lease: Lease, now: float) -> None:

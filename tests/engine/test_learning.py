@@ -8,8 +8,9 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.learning import Lesson, observe
 from hydra_core.engine.quota import QuotaGroup
-from hydra_core.engine.windows import SlidingWindow
-from hydra_core.wire import LimitReading
+from hydra_core.engine.windows import GUARD, SlidingWindow
+from hydra_core.messages import Fault
+from hydra_core.wire import LimitReading, Verdict
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,19 @@ def test_a_reading_without_a_limit_teaches_no_window():
     group = QuotaGroup("acme")
     observe(group, [LimitReading("tokens", 60.0, remaining=5.0)], Lesson("sliding", 1.0, 1.0))
     assert group.windows == []
+
+
+@pytest.mark.parametrize(("wait", "start"), [(0.5, 0.5), (12.0, 12.0), (None, 12.0)])
+def test_a_stated_wait_ends_what_a_refusal_counts(make_pool, wait, start):
+    """A bucket said to be full, but open again sooner than it refills, is open by then."""
+    pool = make_pool([{"rpm": 5, "shape": "bucket"}])
+    lease, words = pool.lease(1.0), Verdict(
+        fault=Fault.RATE_LIMIT_MINUTE, status=429, retry_after=wait,
+        kind="requests", window=60.0, limit=5.0, used=5.0, requested=1.0,
+    )  # fmt: skip
+    pool.manager.failed(lease, words, 1.0)
+    (group,) = pool.groups.values()
+    assert start <= group.earliest(1.0, 1.0) - 1.0 <= start + GUARD + 1e-6
 
 
 @pytest.mark.parametrize(

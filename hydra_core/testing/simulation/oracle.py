@@ -10,8 +10,8 @@ the deployments of its route, one that the oracle knows to have been free: no fa
 it, its key, account, model or provider within the time for which such a fault may rest
 it; limits that are known (where one of requests or tokens is not, never a refusal for
 one, which may have shown it); room in all of them for the most that the call could have
-been booked with, every request counted that may still count; a free place; and more such
-quota groups than there were other callers in line. If nobody else waited at all, a
+been booked with, every request counted that may still count, and what a refusal said in
+numbers to be gone of a bucket; a free place; and more such quota groups than there were other callers in line. If nobody else waited at all, a
 deployment that was to become free before the caller's patience ended (by more than two
 seconds) is enough. A call that ends with a refusal of its content or size is unexplained
 unless it was told so by a provider.
@@ -98,6 +98,7 @@ class Oracle:
         self._suspect: dict[str, float] = {}
         self._refused: set[str] = set()
         self._remembered = False
+        self._told: dict[tuple[Place, LimitName], tuple[float, float]] = {}
         self.unreached_at: float | None = None
         self.answered_at = -NEVER
 
@@ -149,6 +150,7 @@ class Oracle:
             unsaid = _MINUTE_REST if fault is Fault.RATE_LIMIT_MINUTE else _DAY_REST
             wait = unsaid if outcome.wait is None else max(1.0, outcome.wait)
             self._rest((account, None if outcome.whole_account else model), now + wait)
+            self._counted((account, model), outcome, now)
         elif fault is Fault.QUOTA_EXHAUSTED_BILLING:
             self._rest((account, None), now + _DAY_REST)
         elif fault is Fault.AUTH:
@@ -162,6 +164,16 @@ class Oracle:
             self._gone[model].add(account if self.provider.plan.tells_accounts else key)
             if len(self._gone[model]) > 1:
                 self._rest((None, model), now + _DAY_REST)
+
+    def _counted(self, place: Place, outcome: Outcome, now: float) -> None:
+        """A refusal in numbers: so much of a bucket is gone, as far as its wait bears that out."""
+        refusal = outcome.refusal
+        if refusal is None or outcome.wait is None or self.provider.plan.manners != "openai":
+            return
+        length = WINDOW_SECONDS.get(refusal.name)
+        if length is not None and self.provider.plan.window == "bucket":
+            open_again = refusal.limit - refusal.requested + outcome.wait * refusal.limit / length
+            self._told[place, refusal.name] = (now, min(float(refusal.used), open_again))
 
     def _suspected(self, model: str, now: float) -> None:
         """One more failure from which the engine may infer an outage of what many share."""
@@ -229,6 +241,11 @@ class Oracle:
         excess = need - limit
         if excess > 0.0:
             return NEVER
+        told_at, told = self._told.get((place, name), (-NEVER, 0.0))
+        if told_at + length + late > now:
+            excess += max(0.0, told - max(0.0, now - told_at - late) * limit / length)
+            if excess > 0.0:
+                return now + excess * length / limit
         for booking in reversed(self._bookings[place]):
             if booking.sent_at + late + length <= now:
                 break
