@@ -7,6 +7,8 @@ A refusal that names no limit still shows one: see `engine.inference`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.bucket import Bucket
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind, LimitReading, Verdict
 
+# How often its limit a provider lets pass within one period, however it counts.
+_TWICE: Final = 2.0
 # How much less speaks for a limit that was supposed to be another.
 _CONTRARY: Final = 0.1
 _USUAL: Final = {Fault.RATE_LIMIT_MINUTE: MINUTE, Fault.RATE_LIMIT_DAY: DAY}
@@ -181,14 +185,27 @@ def _guess(
     limits = bucket_limits if lesson.shape == "bucket" else sliding_limits
     suspects = [
         (_surprise(group, estimate), estimate)
-        for estimate in limits(calls, told)
-        if verdict.kind in (None, estimate.kind)
+        for inferred in limits(calls, told)
+        if verdict.kind in (None, inferred.kind)
+        and (estimate := _possible(inferred, study)) is not None
     ]
     if suspects:
         likeliest, estimate = max(suspects, key=lambda suspect: suspect[0])
         if likeliest > 0.0:
             window = _suppose(group, study, estimate, lesson)
             _count(window, told, lesson)
+
+
+def _possible(estimate: Estimate, study: Study) -> Estimate | None:
+    """The limit in the light of the past; None when it could not have let that pass.
+
+    A refusal that comes of something else would suppose any limit. A bucket that was full,
+    or a fixed window with a reset in the middle, lets twice its limit pass in one period.
+    """
+    low = max(estimate.low, study.proven(estimate.kind, estimate.length) / _TWICE)
+    if estimate.kind == "requests":
+        low = float(ceil(low))  # no limit is a part of a request
+    return replace(estimate, low=low) if low < estimate.high else None
 
 
 def _surprise(group: QuotaGroup, estimate: Estimate) -> float:

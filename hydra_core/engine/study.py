@@ -115,6 +115,21 @@ class Study:
         amounts = [c.tokens for c in self.calls() if c.sent > since and c.answered < NEVER]
         return sum(amounts) if kind == "tokens" else float(len(amounts))
 
+    def proven(self, kind: LimitKind, length: float) -> float:
+        """The most units of `kind` that surely were let pass within one `length` of seconds."""
+        calls = [call for call in self.calls() if call.answered < NEVER]
+        most = passed = 0.0
+        older = iter(calls)
+        oldest = next(older, None)
+        for call in sorted(calls, key=lambda call: call.answered):
+            passed += call.tokens if kind == "tokens" else 1.0
+            # Who was sent too early to be surely within it is left out, answered or not.
+            while oldest is not None and oldest.sent < call.answered - length:
+                passed -= oldest.tokens if kind == "tokens" else 1.0
+                oldest = next(older, None)
+            most = max(most, passed)
+        return most
+
     def replay(self, window: Window, now: float) -> None:
         """Book in a new window what was sent before anybody knew of it."""
         for lease in self._leases:

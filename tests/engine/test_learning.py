@@ -8,6 +8,7 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.learning import Lesson, observe
 from hydra_core.engine.quota import QuotaGroup
+from hydra_core.engine.study import Study
 from hydra_core.engine.windows import GUARD, SlidingWindow
 from hydra_core.messages import Fault
 from hydra_core.wire import LimitReading, Verdict
@@ -51,6 +52,40 @@ def test_a_stated_wait_ends_what_a_refusal_counts(make_pool, wait, start):
     pool.manager.failed(lease, words, 1.0)
     (group,) = pool.groups.values()
     assert start <= group.earliest(1.0, 1.0) - 1.0 <= start + GUARD + 1e-6
+
+
+def spurious(group, pool, now, wait):
+    """A few calls, and a refusal that comes of nothing that they did."""
+    for _ in range(3):
+        pool.manager.settle(pool.lease(now), now + 0.3, tokens=100.0)
+    words = Verdict(fault=Fault.RATE_LIMIT_MINUTE, status=429, retry_after=wait)
+    pool.manager.failed(pool.lease(now + 1.0), words, now + 1.3)
+    return [(window.kind, window.limit) for window in group.windows]
+
+
+@pytest.mark.parametrize("shape", ["sliding", "bucket"])
+@pytest.mark.parametrize("wait", [5.0, 30.0, 59.0])
+def test_no_limit_is_supposed_that_the_past_disproves(make_pool, shape, wait):
+    """Who once let sixty calls pass in a minute has no limit of a few, whatever he refuses."""
+    pool = make_pool([{"shape": shape}], windows={"acme": shape})
+    (group,) = pool.groups.values()
+    group.study = Study()
+    for second in range(60):
+        pool.manager.settle(pool.lease(float(second)), second + 0.3, tokens=100.0)
+    assert all(
+        limit >= (30.0 if kind == "requests" else 3_000.0)
+        for kind, limit in spurious(group, pool, 300.0, wait)
+    )
+
+
+@pytest.mark.parametrize("wait", [1.0, 5.0, 20.0, 45.0, 59.0])
+def test_a_supposed_limit_of_requests_is_a_whole_number(make_pool, wait):
+    """Nobody allows four calls and four tenths a minute."""
+    pool = make_pool([{"shape": "bucket"}], windows={"acme": "bucket"})
+    (group,) = pool.groups.values()
+    group.study = Study()
+    supposed = dict(spurious(group, pool, 0.0, wait))
+    assert supposed.get("requests", 1.0) % 1.0 == 0.0
 
 
 @pytest.mark.parametrize(

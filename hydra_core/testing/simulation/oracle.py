@@ -11,10 +11,10 @@ it, its key, account, model or provider within the time for which such a fault m
 it; limits that are known (where one of requests or tokens is not, never a refusal for
 one, which may have shown it); room in all of them for the most that the call could have
 been booked with, every request counted that may still count, and what a refusal said in
-numbers to be gone of a bucket; a free place; and more such quota groups than there were other callers in line. If nobody else waited at all, a
-deployment that was to become free before the caller's patience ended (by more than two
-seconds) is enough. A call that ends with a refusal of its content or size is unexplained
-unless it was told so by a provider.
+numbers to be gone of a bucket; a free place; and more such quota groups than there were
+other callers in line. If nobody else waited at all, a deployment that was to become free
+before the caller's patience ended (by more than two seconds) is enough. A call that ends
+with a refusal of its content or size is unexplained unless it was told so by a provider.
 """
 
 from __future__ import annotations
