@@ -143,11 +143,13 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     length = plain_number(row["length"], 1e-3, _LONGEST)
     if row["kind"] not in ("requests", "tokens") or row["shape"] not in _SHAPES.values():
         raise ValueError("no kind of limit")
-    present = max(taken, wall)
+    present, limit = max(taken, wall), plain_number(row["limit"], 1e-3, _MOST)
     returns = []
     for at, stored in row["returns"]:
-        wait = plain_number(at - present, -1e12, 2 * length)
         amount = plain_number(stored, 0.0, _MOST)
+        # A bucket that was overdrawn takes longer than its period to be full again.
+        longest = length * max(2.0, 1.01 * amount / limit if row["shape"] == "bucket" else 0.0)
+        wait = plain_number(at - present, -1e12, longest)
         if row["shape"] == "bucket" and at > taken:
             amount *= wait / (at - taken)  # it has been refilling ever since
         if wait > 0.0:
@@ -158,7 +160,7 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     return Count(
         kind=row["kind"],
         length=length,
-        limit=plain_number(row["limit"], 1e-3, _MOST),
+        limit=limit,
         configured=row["configured"] is True,
         shape=row["shape"],
         returns=tuple(returns),

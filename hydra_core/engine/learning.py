@@ -8,7 +8,6 @@ A refusal that names no limit still shows one: see `engine.inference`.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.bucket import Bucket
@@ -203,8 +202,6 @@ def _possible(estimate: Estimate, study: Study) -> Estimate | None:
     or a fixed window with a reset in the middle, lets twice its limit pass in one period.
     """
     low = max(estimate.low, study.proven(estimate.kind, estimate.length) / _TWICE)
-    if estimate.kind == "requests":
-        low = float(ceil(low))  # no limit is a part of a request
     return replace(estimate, low=low) if low < estimate.high else None
 
 
@@ -222,13 +219,15 @@ def _surprise(group: QuotaGroup, estimate: Estimate) -> float:
 def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> Window:
     """The window of the limit that refused, its limit supposed."""
     study.supposed_at = lesson.now
-    window = group.window(estimate.kind, estimate.length)
+    window, limit = group.window(estimate.kind, estimate.length), estimate.limit
+    if estimate.kind == "requests":
+        limit = max(1.0, float(round(limit)))  # no limit is a part of a request
     if window is not None and estimate.low <= window.limit <= estimate.high:
         return window  # as we thought: only our count was behind
     if window is None:
         length = estimate.length / lesson.scale
-        window = _opened(group, estimate.kind, length, estimate.limit, None, lesson)
-    window.limit = estimate.limit
+        window = _opened(group, estimate.kind, length, limit, None, lesson)
+    window.limit = limit
     study.suppose(window, lesson.now)
     return window
 

@@ -7,7 +7,10 @@ import math
 
 import pytest
 
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling, SlowStart
+from hydra_core.engine.counts import group_of, group_row, recount
+from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.snapshot import KEEP_SECONDS, mark, merged, restore, take
 from hydra_core.engine.study import Study
 from hydra_core.engine.windows import NEVER, SlidingWindow
@@ -355,3 +358,13 @@ def test_keys_that_proved_to_share_an_account_share_it_from_the_start(make_pool)
     replaced = {**old, ("acme", "b"): "another"}
     pool = reborn(make_pool, keys, data, identities=replaced)
     assert pool.by("a").group is not pool.by("b").group
+
+
+def test_an_overdrawn_bucket_is_remembered():
+    """What was used far beyond a limit takes longer than its period to return, and is no damage."""
+    group = QuotaGroup("acme", [Bucket("tokens", 1000.0, 60.0)])
+    group.windows[0].observe(7000.0, None, 5.0)
+    row = group_of(group_row(group, 5.0, WALL), WALL, WALL)
+    again = QuotaGroup("acme", [Bucket("tokens", 1000.0, 60.0)])
+    recount(again, [row], 1.0, 9.0)
+    assert again.windows[0].used(9.0) == pytest.approx(7000.0)
