@@ -34,7 +34,7 @@ _GROUPS: Final = 32
 _RETURNS: Final = 64
 # Moments at which starts are counted: from 50 ms to two days, each a tenth after the last.
 _MOMENTS: Final = tuple(0.05 * 1.1**step for step in range(160))
-_HALVINGS: Final = 4  # of the tenth between two of them
+_HALVINGS: Final = 8  # of the tenth between two of them: right to a minute in half a day
 _USUAL_LATENCY: Final = 1.0
 _ALIKE: Final = 1.1
 _STAY: Final = 0.8  # of those ahead so many are sure to stay, less one

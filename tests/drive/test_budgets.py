@@ -52,7 +52,8 @@ def test_no_flood_of_callers_overshoots_a_budget(caller, pool, serve):
     assert spent(hydra, "budget/fake/usd_per_day") == pytest.approx(billed(fake))
     waits = [reply for reply in replies if reply.kind == "wait"]
     assert {reply.kind for reply in replies} == {"full", "wait"}
-    assert [reply.eta for reply in waits if not 43_000 < reply.eta <= 43_200] == []
+    # Those who wait behind others are told by a forecast, which is right to a minute in half a day.
+    assert [reply.eta for reply in waits if not 43_000 < reply.eta <= 43_260] == []
 
 
 def test_a_budget_is_used_up_before_another_key_serves(caller, pool, serve):
