@@ -78,7 +78,7 @@ def _no_failover(patch):
 
 def _deadline_off(patch):
     send = Dispatch._send
-    patch.setattr(Dispatch, "_send", lambda *args: replace(send(*args), timeout=60.0))
+    patch.setattr(Dispatch, "_send", lambda *args: send(*args)._replace(timeout=60.0))
 
 
 def _refusals_misunderstood(patch):
