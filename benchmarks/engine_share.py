@@ -12,7 +12,9 @@ from loopback import BODY, REPLY
 from hydra_core.assemble import assemble
 from hydra_core.config import HydraConfig
 from hydra_core.drive.gate import Gate, LoopBell
-from hydra_core.engine.dispatch import Dispatch, Patience, Send, size_of
+from hydra_core.engine.dispatch import Dispatch
+from hydra_core.engine.size import size_of
+from hydra_core.engine.steps import Patience, Send
 from hydra_core.messages import Reply
 from hydra_core.request import chat_request
 from hydra_core.wire import Replied

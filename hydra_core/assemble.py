@@ -14,10 +14,11 @@ from hydra_core.drive.exchange import Exchange, Line
 from hydra_core.drive.redaction import tells_secret
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import SlowStart
-from hydra_core.engine.deployment import Deployment, ModelFacts, Scopes
+from hydra_core.engine.deployment import Deployment, Scopes
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.health import Rest
 from hydra_core.engine.key_manager import KeyManager, Settings
+from hydra_core.engine.model_facts import ModelFacts
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hydra_core.config import HydraConfig, load
-from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
+from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.fallback import FallbackDispatch
+from hydra_core.engine.size import size_of
+from hydra_core.engine.steps import GiveUp, Patience
 from hydra_core.errors import HydraClosed, PoolExhausted, StreamBroken
 from hydra_core.messages import ChatRequest, Chunk, Message, Reply
 from hydra_core.request import chat_request

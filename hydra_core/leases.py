@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.redaction import redacted
-from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.errors import HydraError
 from hydra_core.messages import Reply, Usage
 from hydra_core.wire import Answer, Verdict
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
     from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.dispatch import Dispatch, Step
+    from hydra_core.engine.dispatch import Dispatch
+    from hydra_core.engine.steps import Step
     from hydra_core.vault import Secret
 
 F = TypeVar("F", bound=Callable[..., Any])

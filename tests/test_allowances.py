@@ -10,7 +10,7 @@ import pytest
 from hydra_core.assemble import assemble
 from hydra_core.config import HydraConfig, load
 from hydra_core.drive.gate import Gate
-from hydra_core.engine.deployment import Size
+from hydra_core.engine.size import Size
 from hydra_core.errors import ConfigError
 
 ONE = Size(chars=0, messages=1, max_tokens=None, known_tokens=1.0)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import LoopBell
-from hydra_core.engine.dispatch import GiveUp, Park, Send
 from hydra_core.engine.quality import shaped
+from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.messages import Reply
 from hydra_core.wire import Answer, Failed, Replied
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hydra_core.dialects.base import Dialect
     from hydra_core.drive.stream_record import StreamPatience
     from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.dispatch import Send
+    from hydra_core.engine.steps import Send
     from hydra_core.messages import ChatRequest
     from hydra_core.vault import Secret
 

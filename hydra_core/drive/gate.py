@@ -24,7 +24,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hydra_core.drive.clock import uptime
-from hydra_core.engine.dispatch import Park, Send
+from hydra_core.engine.steps import Park, Send
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import HydraClosed
 from hydra_core.messages import Reply
@@ -32,10 +32,11 @@ from hydra_core.messages import Reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hydra_core.engine.dispatch import Dispatch, Step
+    from hydra_core.engine.dispatch import Dispatch
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.notices import Notice
     from hydra_core.engine.queue import Bell, Ticket
+    from hydra_core.engine.steps import Step
     from hydra_core.messages import Usage
     from hydra_core.wire import Answer
 

@@ -21,8 +21,9 @@ from hydra_core.engine.notices import Notice
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
+    from hydra_core.engine.deployment import Deployment, Lease
     from hydra_core.engine.merging import Ledger
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.wire import Verdict
 
 # A notice names at most so many keys.

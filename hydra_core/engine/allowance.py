@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hydra_core.engine.budget import Budget
-    from hydra_core.engine.deployment import Deployment, ModelFacts, Size
+    from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.hours import Hours
+    from hydra_core.engine.model_facts import ModelFacts
+    from hydra_core.engine.size import Size
 
 
 class Allowance:

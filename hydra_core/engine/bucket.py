@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Self
 
-from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, guard_of
+from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, Window, guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hydra_core.wire import LimitKind
 
 
-class Bucket:
+class Bucket(Window):
     """`limit` units that refill continuously at `limit / length` a second.
 
     Groq and OpenAI state their waits as exactly this arithmetic:
@@ -25,28 +25,12 @@ class Bucket:
     one outweighs.
     """
 
-    __slots__ = (
-        "_charged",
-        "_guard",
-        "_level",
-        "_others",
-        "_peaks",
-        "_since",
-        "configured",
-        "kind",
-        "length",
-        "limit",
-        "tentative",
-    )
+    __slots__ = ("_charged", "_guard", "_level", "_others", "_peaks", "_since")
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
     ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self.tentative = False
+        super().__init__(kind, limit, length, configured=configured)
         self._guard = guard_of(length)
         self._level = limit
         self._since = 0.0  # when `_level` was true; it may lie a guard ahead
@@ -124,8 +108,7 @@ class Bucket:
         mine, theirs = self.used(now), other.used(now)
         ours = mine - min(self._others, mine) + theirs - min(other._others, theirs)
         used = max(mine, theirs, ours)
-        self.limit = min(self.limit, other.limit)
-        self.configured = self.configured or other.configured
+        self._unite(other)
         self._level = self.limit - used
         self._since = max(self._since, other._since)
         self._others = used - ours

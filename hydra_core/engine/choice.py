@@ -8,19 +8,24 @@ Law 3: leasing, ETA and health come from the same arithmetic (`start_of`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.allowance import affordable
+from hydra_core.engine.exclusion import avoids
 from hydra_core.engine.strategy import EXPLORE_EVERY, EXPLORERS, STRATEGIES, exploring
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from hydra_core.engine.deployment import Deployment, ModelFacts, Size
+    from collections.abc import Collection, Iterable
+
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.exclusion import Avoid
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.roster import Roster
     from hydra_core.engine.routing import Route, Tier
+    from hydra_core.engine.size import Size
     from hydra_core.engine.strategy import Rank
 
 # A choice looks at this many ready deployments, those used longest ago. Power of two
@@ -32,9 +37,6 @@ _STRICT_SAMPLE: Final = 64
 # Who waits for no moment stands in no order: among those a longer look is worth while.
 _LONG_LOOK: Final = 48
 NOBODY: Final[frozenset[QuotaGroup]] = frozenset()
-
-Avoid = Collection[object]
-"""Deployments, models, groups and (in an outage) breakers that one request must not use."""
 
 
 class Choice(NamedTuple):
@@ -227,16 +229,6 @@ def disallowed(deployment: Deployment, size: Size, now: float) -> str | None:
     """Why its owner does not let it serve such a request now; None: he does."""
     allowance = deployment.allowance
     return None if allowance is None else allowance.why(deployment.model, size, now)
-
-
-def avoids(avoid: Avoid, deployment: Deployment) -> bool:
-    """True when the request must not use this deployment."""
-    return bool(avoid) and (
-        deployment in avoid
-        or deployment.model in avoid
-        or deployment.group in avoid
-        or deployment.breaker in avoid
-    )
 
 
 def _in_question(deployment: Deployment, avoid: Avoid, claimed: Collection[QuotaGroup]) -> bool:

@@ -26,7 +26,8 @@ from hydra_core.wire import MINUTE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
+    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.wire import LimitReading, Verdict
 
 # Fewer requests are no use that could be told from chance.

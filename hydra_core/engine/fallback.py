@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hydra_core.engine.dispatch import Dispatch, GiveUp
+from hydra_core.engine.dispatch import Dispatch
+from hydra_core.engine.exclusion import too_small
+from hydra_core.engine.steps import GiveUp
 from hydra_core.errors import ContextTooLong, DeadlineExceeded, PoolExhausted, RequestRejected
 
 if TYPE_CHECKING:
-    from hydra_core.engine.deployment import Size
-    from hydra_core.engine.dispatch import Patience, Step
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.size import Size
+    from hydra_core.engine.steps import Patience, Step
     from hydra_core.errors import HydraError
     from hydra_core.messages import ChatRequest
 
@@ -57,8 +59,7 @@ class FallbackDispatch(Dispatch):
             return False
         self._error = None
         self._route = smaller
-        self._avoid = set()
-        self._keep_out_of_small_windows()
+        self._avoid = too_small(smaller, self._size)
         return True
 
     def _beyond_every_limit(self, error: HydraError) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, guard_of
+from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, Window, guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hydra_core.wire import LimitKind
 
 
-class FixedWindow:
+class FixedWindow(Window):
     """All units return at known instants: every `length` seconds from `resets_at` on.
 
     A calendar's days are not all as long: where summer time begins or ends they have 23 or
@@ -30,12 +30,7 @@ class FixedWindow:
         "_next_reset",
         "_others",
         "_used",
-        "configured",
-        "kind",
-        "length",
-        "limit",
         "resets_at",
-        "tentative",
     )
 
     def __init__(
@@ -48,11 +43,7 @@ class FixedWindow:
         next_reset: Callable[[float], float] | None = None,
         configured: bool = True,
     ) -> None:
-        self.kind = kind
-        self.limit = limit
-        self.length = length
-        self.configured = configured
-        self.tentative = False
+        super().__init__(kind, limit, length, configured=configured)
         self.resets_at = resets_at
         self._next_reset = next_reset
         self._guard = guard_of(length)
@@ -147,8 +138,7 @@ class FixedWindow:
         self._others = self._used - ours
         self._carried += other._carried
         self.resets_at = max(self.resets_at, other.resets_at)
-        self.limit = min(self.limit, other.limit)
-        self.configured = self.configured or other.configured
+        self._unite(other)
         for booking in bookings:
             booking[DATE] += self._epoch - other._epoch
 

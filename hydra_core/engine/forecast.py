@@ -22,10 +22,12 @@ from hydra_core.engine.windows import NEVER, guard_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hydra_core.engine.deployment import Deployment, ModelFacts, Size
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.queue import Queue, Ticket
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.size import Size
     from hydra_core.engine.windows import Window
 
 # A large pool is judged by this many of its groups, taken evenly; and a limit by this many

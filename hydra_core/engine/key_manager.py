@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
-from hydra_core.engine.deployment import Deployment, Lease, Size
-from hydra_core.engine.learning import Lesson, observe, refused, served
+from hydra_core.engine.deployment import Deployment, Lease
+from hydra_core.engine.learning import observe, refused, served
+from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.merging import Ledger
 from hydra_core.engine.outage import Outages
 from hydra_core.engine.waiting import WaitingRoom
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hydra_core.engine.budget import Budget
-    from hydra_core.engine.choice import Avoid, Choice
+    from hydra_core.engine.choice import Choice
+    from hydra_core.engine.exclusion import Avoid
     from hydra_core.engine.health import Breaker, Rest
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route, RouteBook
+    from hydra_core.engine.size import Size
     from hydra_core.wire import LimitReading, Verdict
 
 

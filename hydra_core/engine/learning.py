@@ -2,19 +2,17 @@
 
 The provider's word on its limits beats our estimate. A configured limit is a
 ceiling that a larger stated one does not lift, because its owner may share it.
-A refusal that names no limit still shows one: see `engine.inference`.
+A refusal that names no limit still shows one: see `supposition`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
-from hydra_core.engine.fixed_window import FixedWindow
-from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
-from hydra_core.engine.windows import SlidingWindow
+from hydra_core.engine.lesson import opened
+from hydra_core.engine.supposition import guess
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE
 
@@ -22,25 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hydra_core.engine.deployment import Lease
-    from hydra_core.engine.inference import Estimate
+    from hydra_core.engine.lesson import Lesson
     from hydra_core.engine.quota import QuotaGroup
-    from hydra_core.engine.study import Study
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind, LimitReading, Verdict
 
-# How often its limit a provider lets pass within one period, however it counts.
-_TWICE: Final = 2.0
-# How much less speaks for a limit that was supposed to be another.
-_CONTRARY: Final = 0.1
 _USUAL: Final = {Fault.RATE_LIMIT_MINUTE: MINUTE, Fault.RATE_LIMIT_DAY: DAY}
-
-
-class Lesson(NamedTuple):
-    """How to understand a provider: its `shape` of window, and by how much time is shortened."""
-
-    shape: str
-    scale: float
-    now: float
 
 
 def observe(group: QuotaGroup, readings: Sequence[LimitReading], lesson: Lesson) -> None:
@@ -73,7 +58,7 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
                 used = min(used, _awaited(verdict.limit, verdict, window.length))
             window.observe(used, wait, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
-        _guess(group, group.study, lease, verdict, lesson)
+        guess(group, group.study, lease, verdict, lesson)
 
 
 def _awaited(limit: float, verdict: Verdict, length: float) -> float:
@@ -117,35 +102,11 @@ def _stated(
     if window is None:
         if not limit:
             return None
-        return _opened(group, kind, length, limit, reset, lesson)
+        return opened(group, kind, length, limit, reset, lesson)
     if limit and (limit < window.limit or not window.configured):
         window.limit = limit
         if window.tentative and group.study is not None:
             group.study.forget(window)
-    return window
-
-
-def _opened(
-    group: QuotaGroup,
-    kind: LimitKind,
-    length: float,
-    limit: float,
-    reset: float | None,
-    lesson: Lesson,
-) -> Window:
-    """A new window in the group, with what was sent before."""
-    length *= lesson.scale
-    window: Window
-    if lesson.shape == "bucket":
-        window = Bucket(kind, limit, length, configured=False)
-    elif lesson.shape == "fixed" and reset is not None:
-        opens = lesson.now + reset
-        window = FixedWindow(kind, limit, length, resets_at=opens, configured=False)
-    else:
-        window = SlidingWindow(kind, limit, length, configured=False)
-    if group.study is not None:
-        group.study.replay(window, lesson.now)
-    group.windows.append(window)
     return window
 
 
@@ -167,75 +128,3 @@ def _hold_back(group: QuotaGroup, stated: int | None, lesson: Lesson) -> None:
     else:
         group.ceiling.refused(bearable, lesson.now)
         group.refresh()
-
-
-def _guess(
-    group: QuotaGroup, study: Study, lease: Lease, verdict: Verdict, lesson: Lesson
-) -> None:
-    if lease.granted <= study.supposed_at:
-        return  # calls that were under way together are refused together, and show one thing
-    if study.refused(lease.tokens, lesson.now):
-        return
-    calls = study.calls(until=lease.granted)
-    if not calls:
-        return  # others use this account: our calls show nothing of its limits
-    now = lesson.now
-    told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
-    limits = bucket_limits if lesson.shape == "bucket" else sliding_limits
-    suspects = [
-        (_surprise(group, estimate), estimate)
-        for inferred in limits(calls, told)
-        if verdict.kind in (None, inferred.kind)
-        and (estimate := _possible(inferred, study)) is not None
-    ]
-    if suspects:
-        likeliest, estimate = max(suspects, key=lambda suspect: suspect[0])
-        if likeliest > 0.0:
-            window = _suppose(group, study, estimate, lesson)
-            _count(window, told, lesson)
-
-
-def _possible(estimate: Estimate, study: Study) -> Estimate | None:
-    """The limit in the light of the past; None when it could not have let that pass.
-
-    A refusal that comes of something else would suppose any limit. A bucket that was full,
-    or a fixed window with a reset in the middle, lets twice its limit pass in one period.
-    """
-    low = max(estimate.low, study.proven(estimate.kind, estimate.length) / _TWICE)
-    return replace(estimate, low=low) if low < estimate.high else None
-
-
-def _surprise(group: QuotaGroup, estimate: Estimate) -> float:
-    """How much speaks for this limit; less when it contradicts what was supposed before."""
-    window = group.window(estimate.kind, estimate.length)
-    if window is None:
-        return estimate.surprise
-    if not window.tentative:
-        return 0.0  # it is known, and would have kept us from sending
-    agrees = estimate.low <= window.limit <= estimate.high
-    return estimate.surprise * (1.0 if agrees else _CONTRARY)
-
-
-def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> Window:
-    """The window of the limit that refused, its limit supposed."""
-    study.supposed_at = lesson.now
-    window, limit = group.window(estimate.kind, estimate.length), estimate.limit
-    if estimate.kind == "requests":
-        limit = max(1.0, float(round(limit)))  # no limit is a part of a request
-    if window is not None and estimate.low <= window.limit <= estimate.high:
-        return window  # as we thought: only our count was behind
-    if window is None:
-        length = estimate.length / lesson.scale
-        window = _opened(group, estimate.kind, length, limit, None, lesson)
-    window.limit = limit
-    study.suppose(window, lesson.now)
-    return window
-
-
-def _count(window: Window, told: Refused, lesson: Lesson) -> None:
-    """Who refuses has counted so much that what was asked for does not fit."""
-    need = min(window.limit, told.need if window.kind == "tokens" else 1.0)
-    used, wait = window.limit - need, told.wait or 0.0
-    if lesson.shape == "bucket":
-        used += min(need, wait * window.limit / window.length)
-    window.observe(used + 1.0, told.wait, lesson.now)

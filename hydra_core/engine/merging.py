@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
+    from hydra_core.engine.deployment import Deployment, Lease
     from hydra_core.engine.health import Rest
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.windows import Charge, Window
 

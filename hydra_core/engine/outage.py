@@ -33,7 +33,8 @@ from hydra_core.messages import Fault
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hydra_core.engine.deployment import Deployment, Lease, ModelFacts
+    from hydra_core.engine.deployment import Deployment, Lease
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.notices import Notice
     from hydra_core.wire import Verdict
 

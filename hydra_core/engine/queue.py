@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from hydra_core.engine.choice import Avoid
-    from hydra_core.engine.deployment import Lease, Size
+    from hydra_core.engine.deployment import Lease
+    from hydra_core.engine.exclusion import Avoid
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.size import Size
 
 
 class Bell(Protocol):

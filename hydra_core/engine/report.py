@@ -8,9 +8,9 @@ from hydra_core.engine.allowance import shared_budgets
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
-from hydra_core.engine.deployment import Size
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.reasons import reason
+from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.wire import DAY, MINUTE
 

@@ -17,7 +17,8 @@ from hydra_core.errors import RequestRejected
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hydra_core.engine.deployment import Deployment, Size
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.size import Size
 
 _SHOWN: Final = 8
 _LARGE: Final = 64

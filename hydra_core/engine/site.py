@@ -10,8 +10,9 @@ from hydra_core.engine.windows import NEVER
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from hydra_core.engine.deployment import Deployment, ModelFacts
+    from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.health import Rest
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.messages import Fault
 
 _WITNESSES: Final = 3

@@ -36,8 +36,9 @@ from hydra_core.engine.windows import NEVER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from hydra_core.engine.deployment import Deployment, ModelFacts
+    from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import QuotaGroup
 
 __all__ = ["KEEP_SECONDS", "VERSION", "mark", "merged", "restore", "shared_accounts", "take"]

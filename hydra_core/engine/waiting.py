@@ -22,11 +22,13 @@ from hydra_core.engine.windows import NEVER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hydra_core.engine.choice import Avoid, Choice, Chooser
-    from hydra_core.engine.deployment import Lease, Size
+    from hydra_core.engine.choice import Choice, Chooser
+    from hydra_core.engine.deployment import Lease
+    from hydra_core.engine.exclusion import Avoid
     from hydra_core.engine.queue import Queue
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.size import Size
 
 PASSES: Final = 4
 """Interactive requests that may pass the next batch request: it gets a fifth of the grants."""

@@ -10,8 +10,9 @@ All times are monotonic seconds.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,71 +45,14 @@ def guard_of(length: float) -> float:
     return min(GUARD, length * _GUARD_SHARE)
 
 
-class Window(Protocol):
+class Window(ABC):
     """One limit of a group: at most `limit` units of `kind` per `length` seconds.
 
+    `configured`: by its owner, so what the provider says does not lift it.
     `tentative`: it is a guess, so a request that is larger than it may be tried alone.
     """
 
-    kind: LimitKind
-    length: float
-    limit: float
-    configured: bool
-    tentative: bool
-
-    def used(self, now: float) -> float:
-        """Units that count at `now`."""
-
-    def room(self, now: float) -> float:
-        """Units that fit at `now`."""
-
-    def earliest(self, need: float, now: float) -> float:
-        """The first moment from `now` on at which `need` more units fit; `NEVER` if never."""
-
-    def charge(self, amount: float, now: float) -> Charge:
-        """Book `amount`; the result is what `settle` takes."""
-
-    def settle(
-        self, charge: Charge, amount: float, now: float, *, answered: bool = True
-    ) -> None:
-        """Correct a booking to what was really used; `now` is when the call ended.
-
-        `answered`: by an answer of the provider, so it had arrived. A call that was given
-        up may still arrive, and is dated as late as before.
-        """
-
-    def observe(self, used: float, reset: float | None, now: float) -> None:
-        """The provider says that at least `used` units are gone; never lowers our count."""
-
-    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
-        """Count all that `other` counts: they prove to be one limit, the smaller of the two.
-
-        `bookings` are those in `other` that are still to be settled: from now on here. What
-        the provider said that others used may have been used through the other window, so
-        of that no more is kept than makes the larger count.
-        """
-
-    def frees(self, now: float, most: int) -> list[tuple[float, float]]:
-        """The next moments (seconds from now) at which units return, and how many."""
-
-
-class SlidingWindow:
-    """Exactly the last `length` seconds count.
-
-    Also right, if cautious, for fixed windows whose edges are unknown: a rolling count
-    under the limit is under it in every window.
-    """
-
-    __slots__ = (
-        "_charges",
-        "_guard",
-        "_used",
-        "configured",
-        "kind",
-        "length",
-        "limit",
-        "tentative",
-    )
+    __slots__ = ("configured", "kind", "length", "limit", "tentative")
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -118,6 +62,69 @@ class SlidingWindow:
         self.length = length
         self.configured = configured
         self.tentative = False
+
+    @abstractmethod
+    def used(self, now: float) -> float:
+        """Units that count at `now`."""
+
+    @abstractmethod
+    def room(self, now: float) -> float:
+        """Units that fit at `now`."""
+
+    @abstractmethod
+    def earliest(self, need: float, now: float) -> float:
+        """The first moment from `now` on at which `need` more units fit; `NEVER` if never."""
+
+    @abstractmethod
+    def charge(self, amount: float, now: float) -> Charge:
+        """Book `amount`; the result is what `settle` takes."""
+
+    @abstractmethod
+    def settle(
+        self, charge: Charge, amount: float, now: float, *, answered: bool = True
+    ) -> None:
+        """Correct a booking to what was really used; `now` is when the call ended.
+
+        `answered`: by an answer of the provider, so it had arrived. A call that was given
+        up may still arrive, and is dated as late as before.
+        """
+
+    @abstractmethod
+    def observe(self, used: float, reset: float | None, now: float) -> None:
+        """The provider says that at least `used` units are gone; never lowers our count."""
+
+    @abstractmethod
+    def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
+        """Count all that `other` counts: they prove to be one limit, the smaller of the two.
+
+        `bookings` are those in `other` that are still to be settled: from now on here. What
+        the provider said that others used may have been used through the other window, so
+        of that no more is kept than makes the larger count.
+        """
+
+    @abstractmethod
+    def frees(self, now: float, most: int) -> list[tuple[float, float]]:
+        """The next moments (seconds from now) at which units return, and how many."""
+
+    def _unite(self, other: Self) -> None:
+        """Both are one limit: the smaller of the two."""
+        self.limit = min(self.limit, other.limit)
+        self.configured = self.configured or other.configured
+
+
+class SlidingWindow(Window):
+    """Exactly the last `length` seconds count.
+
+    Also right, if cautious, for fixed windows whose edges are unknown: a rolling count
+    under the limit is under it in every window.
+    """
+
+    __slots__ = ("_charges", "_guard", "_used")
+
+    def __init__(
+        self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
+    ) -> None:
+        super().__init__(kind, limit, length, configured=configured)
         self._guard = min(LATEST, length * _LATEST_SHARE)
         self._charges: deque[Charge] = deque()
         self._used = 0.0
@@ -200,8 +207,7 @@ class SlidingWindow:
                 self._used += charge[AMOUNT]
                 charges.append(charge)
         self._charges = deque(sorted(charges))
-        self.limit = min(self.limit, other.limit)
-        self.configured = self.configured or other.configured
+        self._unite(other)
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:
         """When units return, in seconds from now, and how many."""

@@ -11,9 +11,11 @@ from hydra_core.dialects.streams import EventReader
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.drive.redaction import Forms, Veil, redact_bytes
 from hydra_core.drive.stream_record import StreamPatience, StreamRecord
-from hydra_core.engine.dispatch import Dispatch, GiveUp, Patience, size_of
+from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.routing import Route
+from hydra_core.engine.size import size_of
+from hydra_core.engine.steps import GiveUp, Patience
 from hydra_core.errors import HydraError, RequestRejected, StreamBroken
 from hydra_core.messages import ChatRequest, Fault, Reply
 from hydra_core.sdk.events import EventSteps, ReasoningShown, any_usage
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
     from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.dispatch import Send
     from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.steps import Send
     from hydra_core.sdk.reply import RawHeaders
     from hydra_core.stats import Tally
     from hydra_core.vault import Secret

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, assert_never
 from hydra_core.drive import aio, sync
 from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.transport import generation, make_async_transport, make_transport
-from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.messages import Fault, Reply
 from hydra_core.sdk.reply import SdkReply
 from hydra_core.sdk.streams import AsyncBody, SyncBody

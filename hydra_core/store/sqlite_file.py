@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.store.held_engine import HeldEngine
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,12 +31,12 @@ class Unusable(Exception):
     """This store will not do, now or later; the message says why and what to do."""
 
 
-class SqliteFile(ABC):
+class SqliteFile(HeldEngine, ABC):
     """One SQLite file (WAL, mode 0600). Not safe for two threads at once."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
-        self._engine: Engine | None = None
         self._inode = 0
 
     @abstractmethod
@@ -54,18 +56,6 @@ class SqliteFile(ABC):
         """Shorten the write-ahead log to nothing."""
         with self._opened().connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def close(self) -> None:
-        """Let go of the file; the next use opens it again."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.dispose()
-
-    def abandon(self) -> None:
-        """Forget a connection that belongs to the parent process, without touching it."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.dispose(close=False)
 
     def quarantine(self, now: float) -> Path:
         """Move a corrupt file aside, with its companions, and never delete it."""

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import orjson
 
+from hydra_core.store.held_engine import HeldEngine
 from hydra_core.store.sqlite_file import SqliteFile, Unusable, path_of, refuse_link
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ class StateFile(SqliteFile):
             return _read(lambda statement: connection.execute(statement).fetchall())
 
 
-class StateDatabase:
+class StateDatabase(HeldEngine):
     """The memory in a database server, by its SQLAlchemy URL."""
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = url
-        self._engine: Engine | None = None
 
     def peek(self) -> Stored:
         """What the database holds. Raises `Unusable` or SQLAlchemy's errors."""
@@ -157,18 +158,6 @@ class StateDatabase:
         except ArgumentError:  # its words repeat the URL, and with it a password
             problem = "the store's URL names no database that SQLAlchemy knows"
         raise Unusable(problem)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.dispose()
-
-    def abandon(self) -> None:
-        """Forget a connection that belongs to the parent process, without touching it."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.dispose(close=False)
 
     def quarantine(self, now: float) -> Path:  # noqa: ARG002 - as a file's
         """A server's data is its owner's to mend. Always raises OSError."""

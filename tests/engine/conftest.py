@@ -10,14 +10,17 @@ import pytest
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import SlowStart
-from hydra_core.engine.deployment import Deployment, Lease, ModelFacts, Scopes, Size
-from hydra_core.engine.dispatch import Dispatch, GiveUp, Park, Patience, Send, Step
+from hydra_core.engine.deployment import Deployment, Lease, Scopes
+from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.health import Rest
 from hydra_core.engine.key_manager import KeyManager, Settings
+from hydra_core.engine.model_facts import ModelFacts
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import Route, RouteBook
 from hydra_core.engine.score import ScoreWeights
+from hydra_core.engine.size import Size
+from hydra_core.engine.steps import GiveUp, Park, Patience, Send, Step
 from hydra_core.engine.study import Study
 from hydra_core.engine.windows import SlidingWindow, Window
 from hydra_core.messages import ChatRequest, Fault, Reply, Usage

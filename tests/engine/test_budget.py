@@ -9,12 +9,13 @@ import pytest
 
 from hydra_core.engine.allowance import Allowance
 from hydra_core.engine.budget import Budget
-from hydra_core.engine.deployment import ModelFacts, Size
-from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.hours import Hours
+from hydra_core.engine.model_facts import ModelFacts
 from hydra_core.engine.report import group_capacities, key_rows
 from hydra_core.engine.roster import Roster
+from hydra_core.engine.size import Size
 from hydra_core.engine.snapshot import restore, take
+from hydra_core.engine.steps import Park, Send
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault, Reply, Usage
 

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from hydra_core.engine.allowance import Allowance, Spend
 from hydra_core.engine.budget import Budget
-from hydra_core.engine.dispatch import Park, Send
 from hydra_core.engine.hours import Hours
+from hydra_core.engine.steps import Park, Send
 from hydra_core.messages import Fault, Usage
 from hydra_core.wire import Answer, Verdict
 

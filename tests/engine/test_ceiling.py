@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine.ceiling import Ceiling, SlowStart
-from hydra_core.engine.learning import Lesson, refused
+from hydra_core.engine.learning import refused
+from hydra_core.engine.lesson import Lesson
 from hydra_core.messages import Fault
 from hydra_core.wire import Verdict
 

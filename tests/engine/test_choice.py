@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine.choice import start_of
-from hydra_core.engine.deployment import Size
+from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 from hydra_core.wire import Verdict

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.dispatch import GiveUp, Park, Patience, Send, size_of
+from hydra_core.engine.size import size_of
+from hydra_core.engine.steps import GiveUp, Park, Patience, Send
 from hydra_core.errors import (
     ContentRefused,
     ContextTooLong,

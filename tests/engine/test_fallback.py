@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.dispatch import GiveUp, Park, Patience, Send
 from hydra_core.engine.fallback import FallbackDispatch
+from hydra_core.engine.steps import GiveUp, Park, Patience, Send
 from hydra_core.errors import DeadlineExceeded, PoolExhausted, RequestRejected
 from hydra_core.messages import ChatRequest, Fault
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.dispatch import GiveUp, Park
+from hydra_core.engine.steps import GiveUp, Park
 from hydra_core.errors import PoolExhausted
 
 PATIENT = {"max_wait": 5000.0, "deadline": 5000.0}

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from hydra_core.drive.gate import Gate, LoopBell
-from hydra_core.engine.dispatch import Park, Send
+from hydra_core.engine.steps import Park, Send
 from hydra_core.engine.waiting import WaitingRoom
 from hydra_core.messages import Fault
 

@@ -6,7 +6,8 @@ import pytest
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.fixed_window import FixedWindow
-from hydra_core.engine.learning import Lesson, observe
+from hydra_core.engine.learning import observe
+from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.study import Study
 from hydra_core.engine.windows import GUARD, SlidingWindow

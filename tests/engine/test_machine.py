@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hydra_core.engine.dispatch import Park, Send
+from hydra_core.engine.steps import Park, Send
 from hydra_core.messages import Fault, Usage
 from hydra_core.wire import Answer, Verdict
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from hydra_core.engine.deployment import Size
 from hydra_core.engine.queue import Ticket, WaitingLine
+from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.deployment import Size
 from hydra_core.engine.report import explanation, group_capacities, key_rows
+from hydra_core.engine.size import Size
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault
 

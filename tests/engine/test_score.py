@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.deployment import ModelFacts, Size
+from hydra_core.engine.model_facts import ModelFacts
 from hydra_core.engine.score import Score, ScoreWeights
+from hydra_core.engine.size import Size
 
 
 def test_weights_are_normal():

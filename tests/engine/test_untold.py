@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from hydra_core.engine.dispatch import Patience
+from hydra_core.engine.steps import Patience
 from hydra_core.messages import Fault
 from hydra_core.testing import FakeLimits
 from hydra_core.testing.limits import Quota

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.dispatch import GiveUp, Park, Send
+from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.messages import Fault, Reply
 from hydra_core.testing.simulation.answers import answer_of, misread, spoken_answer
 from hydra_core.testing.simulation.faults import HANG

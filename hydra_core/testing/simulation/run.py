@@ -9,8 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.dispatch import Dispatch, Patience
+from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.fallback import FallbackDispatch
+from hydra_core.engine.steps import Patience
 from hydra_core.messages import Fault
 from hydra_core.testing.simulation.audit import Audit
 from hydra_core.testing.simulation.caller import KILLED, Caller
@@ -25,8 +26,8 @@ from hydra_core.testing.simulation.world import make_world
 
 if TYPE_CHECKING:
     from hydra_core.drive.gate import Gate
-    from hydra_core.engine.dispatch import Send
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.steps import Send
     from hydra_core.errors import HydraError
     from hydra_core.testing.simulation.faults import Spell, Trouble
     from hydra_core.testing.simulation.provider import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.engine.deployment import Size
+from hydra_core.engine.size import Size
 from hydra_core.messages import ChatRequest, Usage
 
 if TYPE_CHECKING:

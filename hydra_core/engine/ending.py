@@ -1,0 +1,124 @@
+"""How a journey ends without an answer: an error that says what hindered it, and what helps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.choice import allowed_at, disallowed, need_of
+from hydra_core.engine.exclusion import avoids, avoids_all
+from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline, reason
+from hydra_core.engine.windows import NEVER
+from hydra_core.errors import (
+    ContentRefused,
+    ContextTooLong,
+    DeadlineExceeded,
+    PoolExhausted,
+    RequestRejected,
+)
+from hydra_core.messages import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.exclusion import Avoid
+    from hydra_core.engine.routing import Route
+    from hydra_core.engine.size import Size
+    from hydra_core.errors import HydraError
+    from hydra_core.messages import Attempt
+
+# An error shows at most so many attempts or keys; `attempts` holds them all.
+_LINES: Final = 8
+_KINDS: Final = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
+_REMEDIES: Final = {
+    Fault.CONTEXT_TOO_LONG: "Shorten it, add a model with a larger window, or ask with swarm()",
+    Fault.CONTENT_FILTER: "The refusal is the provider's answer; no key was blamed",
+    Fault.BAD_REQUEST: "Correct the parameter that the provider names",
+    Fault.REQUEST_TOO_LARGE: "Lower max_tokens, shorten it, or ask with swarm()",
+}
+
+
+def rejected(
+    attempts: Sequence[Attempt], fault: Fault, detail: str, status: int | None
+) -> RequestRejected:
+    """The last attempt showed that the request itself is at fault."""
+    last = attempts[-1]
+    remedy = _REMEDIES.get(fault, "no other key would answer differently")
+    return _KINDS.get(fault, RequestRejected)(
+        f"{last.provider}/{last.model} via {last.key} refused the request ({fault.value}, "
+        f"status {status}): {detail.rstrip('.')}. {remedy}",
+        attempts=attempts,
+        status=status,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Impasse:
+    """A request that nobody can serve in time: what it is, and what was tried."""
+
+    route: Route
+    size: Size
+    avoid: Avoid
+    attempts: Sequence[Attempt]
+
+    def error(self, start: float, now: float, *, late: bool) -> HydraError:
+        """The error to end with. `start` is when it could start; `late`: no time is left."""
+        if not self.attempts and avoids_all(self.avoid, self.route):
+            return ContextTooLong(
+                f"the request has about {self.size.chars} characters, more than the context "
+                "window of every eligible model; shorten it, or ask with swarm()"
+            )
+        eta = None if start == NEVER else max(0.0, start - now)
+        if eta is None and self._never_fits(now):
+            return RequestRejected(
+                f"a request of about {self.size.chars} characters is larger than the token "
+                "limit or the budget of every eligible key; shorten it, lower max_tokens, or use "
+                f"swarm().{self._trail(now)}",
+                attempts=self.attempts,
+            )
+        kind = DeadlineExceeded if late and self.attempts else PoolExhausted
+        return kind(
+            f"route {self.route.name!r}: {self._what(eta)}.{self._trail(now)}",
+            eta=eta,
+            attempts=self.attempts,
+            offline=offline(self.route),
+        )
+
+    def _what(self, eta: float | None) -> str:
+        """What stands in the way of the whole route, and what helps."""
+        if offline(self.route):
+            return f"{OFFLINE}. Its keys are well and will be used as soon as something answers"
+        if eta is not None:
+            return (
+                f"no capacity in time; it could start in {eta:.1f} s. Ask again then, add a key, "
+                "or raise max_wait or the deadline"
+            )
+        if all_refused(self.route):
+            return f"waiting will not help: {REFUSED}, or mend or add a key"
+        return "no key can serve, and waiting will not help; mend or add a key"
+
+    def _trail(self, now: float) -> str:
+        """What was tried, else who rests and why: one line each."""
+        lines = [
+            f"{a.provider}/{a.model} via {a.key}: {a.outcome} (status {a.status}) {a.detail}"
+            for a in self.attempts[-_LINES:]
+        ] or [
+            f"{deployment.name}: {why}"
+            for deployment in islice(self.route.deployments, _LINES)
+            if (why := self._obstacle(deployment, now)) is not None
+        ]
+        return "".join(f"\n  {line.rstrip()}" for line in lines)
+
+    def _obstacle(self, deployment: Deployment, now: float) -> str | None:
+        return reason(deployment, now) or disallowed(deployment, self.size, now)
+
+    def _never_fits(self, now: float) -> bool:
+        """True when the request is larger than a limit or a budget of everybody on the route."""
+        return all(
+            NEVER
+            in (d.group.earliest(need_of(d, self.size), now), allowed_at(d, self.size, now))
+            for d in self.route.deployments
+            if not avoids(self.avoid, d)
+        )

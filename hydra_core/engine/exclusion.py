@@ -1,0 +1,69 @@
+"""Whom one request must not use, whatever others may: too small for it, or already asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.messages import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.model_facts import ModelFacts
+    from hydra_core.engine.routing import Route
+    from hydra_core.engine.size import Size
+    from hydra_core.messages import Reply
+
+Avoid = Collection[object]
+"""Deployments, models, groups and (in an outage) breakers that one request must not use."""
+
+# A prompt is kept from a model's window only when it is surely longer: the estimate
+# errs upwards by its deviation.
+_SURELY_LONGER: Final = 1.15
+
+
+def avoids(avoid: Avoid, deployment: Deployment) -> bool:
+    """True when the request must not use this deployment."""
+    return bool(avoid) and (
+        deployment in avoid
+        or deployment.model in avoid
+        or deployment.group in avoid
+        or deployment.breaker in avoid
+    )
+
+
+def avoids_all(avoid: Avoid, route: Route) -> bool:
+    """True when nobody is left on this route whom the request may use."""
+    return all(avoids(avoid, deployment) for deployment in route.deployments)
+
+
+def too_small(route: Route, size: Size) -> set[object]:
+    """The models whose context window a prompt surely exceeds."""
+    return {
+        model
+        for model in route.windowed
+        if model.prompt_tokens(size) > _SURELY_LONGER * (model.context_window or 0)
+    }
+
+
+def no_larger(route: Route, refused: Deployment, fault: Fault) -> Iterator[object]:
+    """Whatever cannot hold more than the deployment that refused for the request's size."""
+    if fault is Fault.REQUEST_TOO_LARGE:
+        yield refused.group
+        return
+    yield refused.model
+    window = refused.model.context_window
+    for other in route.deployments:
+        their = other.model.context_window
+        if window is not None and their is not None and their <= window:
+            yield other.model
+
+
+def misshaper(route: Route, reply: Reply) -> Deployment | ModelFacts:
+    """Who gave a reply that is not in form: the model, where there is another, else the key."""
+    place = (reply.provider, reply.model, reply.key)
+    deployments = route.deployments
+    last = next(d for d in deployments if (d.provider, d.model.name, d.key) == place)
+    return last if all(d.model is last.model for d in deployments) else last.model

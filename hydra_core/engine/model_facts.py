@@ -1,0 +1,138 @@
+"""One model at one provider: what it costs, what it holds, and what its replies taught."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.health import Breaker, Rest
+from hydra_core.engine.size import TOKENS_PER_CHAR, USUAL_OUTPUT
+from hydra_core.engine.windows import NEVER
+from hydra_core.messages import Usage
+
+if TYPE_CHECKING:
+    from hydra_core.engine.size import Size
+
+# The deviation covers code, names and the chat format until a model has been seen.
+_DEVIATION: Final = 0.03
+_PER_MESSAGE: Final = 4.0
+_STEP: Final = 0.15
+_MILLION: Final = 1e6
+
+
+class ModelFacts:
+    """One model at one provider: its window, its price, and what its replies taught.
+
+    `context_window` and `max_output` are tokens; the prices are USD per million.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_needs",
+        "breaker",
+        "context_window",
+        "deviation",
+        "input_usd",
+        "max_output",
+        "name",
+        "output_usd",
+        "provider",
+        "refused_by",
+        "rest",
+        "tokens_per_char",
+        "usual_output",
+    )
+
+    def __init__(
+        self,
+        provider: str,
+        name: str,
+        *,
+        context_window: int | None = None,
+        max_output: int | None = None,
+        input_usd: float | None = None,
+        output_usd: float | None = None,
+    ) -> None:
+        self.provider = provider
+        self.name = name
+        self.context_window = context_window
+        self.max_output = max_output
+        self.input_usd = input_usd
+        self.output_usd = output_usd
+        self.rest = Rest(f"{provider}/{name}")
+        self.breaker = Breaker(self.rest)
+        self.refused_by: set[str] = set()
+        self.tokens_per_char = TOKENS_PER_CHAR
+        self.deviation = _DEVIATION
+        self.usual_output = USUAL_OUTPUT
+        self._asked: Size | None = None
+        self._needs = (0.0, 0.0)
+
+    def prompt_tokens(self, size: Size) -> float:
+        """The prompt's tokens, estimated with the learned ratio plus its deviation."""
+        if size.known_tokens is not None:
+            return size.known_tokens
+        ratio = self.tokens_per_char + self.deviation
+        return size.chars * ratio + _PER_MESSAGE * size.messages
+
+    def tokens(self, size: Size) -> float:
+        """What a request of this size will be charged: the prompt and its answer's room."""
+        if size.known_tokens is not None:
+            return size.known_tokens
+        room = self.usual_output if size.max_tokens is None else size.max_tokens
+        return self.prompt_tokens(size) + room
+
+    def learn(self, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
+        """A reply reported its usage: correct the ratio and the usual output."""
+        self._asked = None
+        if size.chars > 200 and prompt_tokens > 0:
+            seen = max(0.0, prompt_tokens - _PER_MESSAGE * size.messages) / size.chars
+            off = seen - self.tokens_per_char
+            self.tokens_per_char += _STEP * off
+            self.deviation += _STEP * (abs(off) - self.deviation)
+        if completion_tokens > 0:
+            self.usual_output += _STEP * (1.5 * completion_tokens - self.usual_output)
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """USD for one call, or None when a price is unknown (never a false zero)."""
+        if self.input_usd is None or self.output_usd is None:
+            return None
+        return (prompt_tokens * self.input_usd + completion_tokens * self.output_usd) / _MILLION
+
+    def cost_of(self, usage: Usage) -> float | None:
+        """What a call cost in USD: as its reply says, else by our prices, where known."""
+        if usage.cost_usd is not None:
+            return usage.cost_usd
+        return self.cost(usage.prompt_tokens, usage.completion_tokens)
+
+    def estimated(self, size: Size, text: str) -> Usage:
+        """What a call used that reported nothing: of a lease, all that was announced."""
+        usage = Usage(int(self.prompt_tokens(size)), len(text) // 4)
+        if size.known_tokens is None:
+            return usage
+        return replace(usage, cost_usd=self.dearest_usd(usage.total_tokens))
+
+    def needs(self, size: Size) -> tuple[float, float]:
+        """What a budget must have for such a request: US dollars and tokens.
+
+        Each candidate of a choice asks about the same request, so the last answer is kept.
+        """
+        if size is not self._asked:
+            self._needs = (self.most_usd(size), self.tokens(size))
+            self._asked = size
+        return self._needs
+
+    def most_usd(self, size: Size) -> float:
+        """What a request of this size will be charged in USD; infinite while no price is known."""
+        if self.input_usd is None or self.output_usd is None:
+            return NEVER
+        if size.known_tokens is not None:
+            return self.dearest_usd(size.known_tokens) or 0.0
+        room = self.usual_output if size.max_tokens is None else size.max_tokens
+        return (self.prompt_tokens(size) * self.input_usd + room * self.output_usd) / _MILLION
+
+    def dearest_usd(self, tokens: float) -> float | None:
+        """USD for tokens of which nobody says whether they were read or written."""
+        if self.input_usd is None or self.output_usd is None:
+            return None
+        return tokens * max(self.input_usd, self.output_usd) / _MILLION
