@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hydra_core.drafts import drafted
 from hydra_core.errors import RequestRejected
 from hydra_core.messages import ChatRequest, Message
 
@@ -12,6 +13,7 @@ _BODY_FIELDS: Final = ("temperature", "max_tokens", "tools", "tool_choice", "res
 _TIMES: Final = ("deadline", "max_wait")
 # Asking the abstract class alone costs ten times as much as finding that it is a dict.
 _DICTS: Final = (dict, Mapping)
+_chat_request = drafted(ChatRequest)
 
 
 def chat_request(
@@ -34,7 +36,7 @@ def chat_request(
     params = {name: value for name in _BODY_FIELDS if (value := named.get(name)) is not None}
     if extra:
         params.update(extra)
-    return ChatRequest(
+    return _chat_request(
         messages,
         model=named.get("model"),
         provider=named.get("provider"),

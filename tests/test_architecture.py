@@ -36,7 +36,9 @@ PURE_ROOMS = {
     "hydra_core/engine/": {"hydra_core.engine"},
     "hydra_core/dialects/": {"hydra_core.dialects", "orjson"},
 }
-PURE_VALUES = {"hydra_core.errors", "hydra_core.messages", "hydra_core.wire"}
+PURE_VALUES = {
+    "hydra_core.drafts", "hydra_core.errors", "hydra_core.messages", "hydra_core.wire",
+}  # fmt: skip
 
 HEAVY = (
     "aiohttp", "h11", "hishel", "httpx", "httpx2", "langchain_core", "llama_index", "openai",

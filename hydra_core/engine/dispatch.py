@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.drafts import drafted
 from hydra_core.engine.ending import Impasse, rejected
 from hydra_core.engine.exclusion import avoids_all, misshaper, no_larger, too_small
 from hydra_core.engine.faults import FAULTS, Next
@@ -35,6 +36,8 @@ _LONGEST_BEHIND: Final = 30.0  # for those of whom many stand behind one that lo
 _TOO_SHORT: Final = 0.005
 # An answer of fewer tokens is not worth asking for.
 _WORTH_ASKING: Final = 64
+_attempt = drafted(Attempt)
+_reply = drafted(Reply)
 
 
 class Dispatch:
@@ -213,7 +216,7 @@ class Dispatch:
         latency = now - self._begun
         outcome = OK if verdict.fault is None else verdict.fault.value
         self.attempts.append(
-            Attempt(
+            _attempt(
                 provider=deployment.provider,
                 model=deployment.model.name,
                 key=deployment.key,
@@ -240,7 +243,7 @@ class Dispatch:
         manager.passed(lease, now - self._begun)
         tokens, cost = float(usage.total_tokens), deployment.model.cost_of(usage)
         manager.settle(lease, now, tokens=tokens, usd=cost, readings=answer.verdict.readings)
-        reply = Reply(
+        reply = _reply(
             text=answer.text,
             message=answer.message,
             tool_calls=answer.tool_calls,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.drafts import drafted
+
 if TYPE_CHECKING:
     from hydra_core.messages import ChatRequest
 
@@ -38,6 +40,9 @@ class Size:
         return int(rough)
 
 
+_size = drafted(Size)
+
+
 def size_of(request: ChatRequest) -> Size:
     """The size of a request by its characters: texts, tool calls, declared tools and forms."""
     chars = 0
@@ -55,4 +60,4 @@ def size_of(request: ChatRequest) -> Size:
         for name in ("tools", "response_format"):
             if extra := request.params.get(name):
                 chars += len(str(extra))
-    return Size(chars, len(request.messages), request.max_tokens)
+    return _size(chars, len(request.messages), request.max_tokens)
