@@ -131,7 +131,8 @@ class Chooser:
                 model = deployment.model
                 usual = model.tokens(size)
             group, allowance = deployment.group, deployment.allowance
-            tokens, pressure = usual, group.pressure(usual, now)
+            tokens = usual
+            pressure, strain = group.weigh(tokens, now)
             if (
                 pressure > 1.0
                 or deployment.hard_until > now
@@ -143,8 +144,8 @@ class Chooser:
                 tokens = need_of(deployment, size)
                 if _sent_to_rest(roster, deployment, size, tokens, now):
                     continue
-                pressure = group.pressure(tokens, now)
-            rank = rank_of(deployment, tokens, pressure, now)
+                pressure, strain = group.weigh(tokens, now)
+            rank = rank_of(deployment, tokens, strain, now)
             standing = pressure > self._rotate_at, rank, deployment.last_used
             if best is None or standing < best[0]:
                 best = standing, deployment, tokens

@@ -139,26 +139,38 @@ class QuotaGroup:
             return True
         return self.slow_start is not None and self.slow_start.opens(self.in_flight, now) > now
 
-    def pressure(self, tokens: float, now: float) -> float:
-        """The share of the scarcest limit in use after one more request; above 1: no room now.
+    def weigh(self, tokens: float, now: float) -> tuple[float, float]:
+        """How one more request weighs on the limits: its pressure and its strain.
 
-        `NEVER` while it is `full`. It answers for every candidate of every call, hence one
-        look at each window.
+        Pressure is the share of the scarcest limit in use after it; above 1: no room now,
+        `NEVER` while the group is `full`. Strain, from 0 to about 1, is half of that and half
+        of what the request takes of all limits together, which is least where it has their
+        shape: small requests use up the calls of whoever may send many, large ones the
+        tokens of whoever may send few. Where no limit is known, the calls under way stand
+        for one.
+
+        It answers for every candidate of every call, hence one look at each window.
         """
-        in_flight = self.in_flight
-        if in_flight >= self._most:
-            return NEVER
+        in_flight, most = self.in_flight, self._most
+        if in_flight >= most:
+            return NEVER, NEVER
         # A free slot is no scarcity until the last one is taken.
-        worst = in_flight / self._most
-        for window in self.windows:
+        worst = in_flight / most
+        windows = self.windows
+        if not windows and most == NEVER:
+            return worst, in_flight / (1.0 + in_flight)
+        taken = 0.0
+        for window in windows:
             limit = window.limit
             need = tokens if window.kind == "tokens" else 1.0
             if need > limit and window.tentative:
                 need = limit
-            share = 1.0 - (window.room(now) - need) / limit
+            part = need / limit
+            share = 1.0 - window.room(now) / limit + part
             if share > worst:
                 worst = share
-        return worst
+            taken += part
+        return worst, (worst + taken) / 2.0
 
     def charge(self, tokens: float, now: float) -> Booking:
         """Book one request of `tokens` in every window."""

@@ -18,48 +18,52 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
 
 Rank = Callable[["Deployment", float, float, float], float]
-"""(deployment, tokens, pressure after the request, now) -> rank, smaller is better."""
+"""(deployment, tokens, strain on its limits, now) -> rank, smaller is better."""
 
 
-def _priority(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+# What a call under way counts for: of two keys far from their limits the idler is better.
+_CROWDING: Final = 0.001
+
+
+def _priority(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.order
 
 
-def _round_robin(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+def _round_robin(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     return 0.0  # the tie rule alone: whoever was used longest ago
 
 
-def _least_used(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+def _least_used(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.calls
 
 
-def _least_busy(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+def _least_busy(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.in_flight
 
 
-def _fastest(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+def _fastest(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.score.latency or 0.0  # unseen ones first: how else to learn
 
 
-def _cheapest(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+def _cheapest(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     prompt = int(tokens)
     cost = deployment.model.cost(prompt, int(deployment.model.usual_output))
     return float("inf") if cost is None else cost
 
 
-def _score(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+def _score(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
     return -deployment.score.grade(now)
 
 
-def _adaptive(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
-    """The learned score times the headroom left after the request, shared among its calls.
+def _adaptive(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+    """The learned score times the headroom: what is left when the request strains the limits.
 
-    A good key is preferred, and no key is drained, or crowded where no limit is known,
-    while another idles.
+    A good key is preferred, no key is drained, or crowded where no limit is known, while
+    another idles, and a request goes where its size does the least harm to those to come.
     """
     score = deployment.score
     grade = score.steady_grade if score.troubled_at is None else score.grade(now)
-    return grade * (pressure - 1.0) / (1.0 + deployment.in_flight)
+    return grade * (strain - 1.0) / (1.0 + _CROWDING * deployment.in_flight)
 
 
 # One choice in so many explores: a poor key costs at most 3 % of the calls.
@@ -71,7 +75,7 @@ _HALVINGS: Final = 3
 def exploring(turn: int) -> Rank:
     """The rank of a choice that explores, `turn` being its number."""
 
-    def rank(deployment: Deployment, tokens: float, pressure: float, now: float) -> float:  # noqa: ARG001
+    def rank(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
         halvings = min(deployment.own_rest.strikes, _HALVINGS)
         return float(turn % (EXPLORE_EVERY << halvings) > 0)
 

@@ -161,7 +161,7 @@ class WaitingRoom:
         """
         group = lease.group
         group.settle(lease.charges, requests=0.0, tokens=0.0, now=now)
-        usable = not lease.deployment.rests_at(now) and group.pressure(lease.tokens, now) <= _FULL
+        usable = not lease.deployment.rests_at(now) and group.weigh(lease.tokens, now)[0] <= _FULL
         if lease.spend is not None:
             usable &= lease.spend.renewed(now)
         lease.charges = group.charge(lease.tokens, now)

@@ -358,8 +358,8 @@ def test_a_group_starts_when_every_limit_has_room(make_window):
     assert group.earliest(5.0, 1.0) == 1.0
     assert group.earliest(20.0, 1.0) == 60.0 + tokens._guard
     assert group.earliest(101.0, 1.0) == NEVER
-    assert group.pressure(5.0, 1.0) == pytest.approx(1.0)
-    assert group.pressure(20.0, 1.0) > 1.0
+    assert group.weigh(5.0, 1.0)[0] == pytest.approx(1.0)
+    assert group.weigh(20.0, 1.0)[0] > 1.0
 
 
 def test_a_group_counts_calls_in_flight(make_window):
@@ -367,7 +367,7 @@ def test_a_group_counts_calls_in_flight(make_window):
     group = QuotaGroup("acme", [make_window("sliding", "requests", 9.0)], concurrency=2)
     charges = group.charge(1.0, 0.0)
     assert not group.full
-    assert group.pressure(1.0, 0.0) == 0.5
+    assert group.weigh(1.0, 0.0)[0] == 0.5
     group.charge(1.0, 0.0)
     assert group.full
     group.settle(charges, requests=0.0, tokens=0.0, now=1.0)

@@ -112,6 +112,21 @@ def test_adaptive_drains_no_key_while_another_idles(make_pool):
     assert used["k1"] == pytest.approx(15, abs=2)
 
 
+def test_adaptive_sends_each_size_to_the_limits_of_its_shape(make_pool):
+    """Small requests spare the key of few calls and large ones that of few tokens: all fit."""
+    pool = make_pool([{"rpm": 30, "tpm": 6_000}, {"rpm": 5, "tpm": 20_000}], strategy="adaptive")
+    for tokens in [100.0] * 12 + [100.0, 100.0, 100.0, 1_500.0] * 4:
+        assert pool.lease(1.0, tokens) is not None
+    assert Counter(d.calls for d in pool.deployments) == {24: 1, 4: 1}
+
+
+def test_adaptive_crowds_no_key_of_unknown_limits(make_pool):
+    """Where nothing is known of limits, calls under way are shared out."""
+    pool = make_pool([{}, {}, {}], strategy="adaptive")
+    held = Counter(pool.lease(1.0).deployment.key for _ in range(30))
+    assert held == {"k1": 10, "k2": 10, "k3": 10}
+
+
 @pytest.mark.parametrize("strategy", NAMES)
 def test_no_strategy_chooses_whom_it_must_not(make_pool, strategy):
     """A dead key, a spent quota and a cooling group stay unused under every strategy."""
