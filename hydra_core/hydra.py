@@ -20,8 +20,8 @@ from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.size import size_of
 from hydra_core.engine.steps import GiveUp, Patience
 from hydra_core.errors import HydraClosed, PoolExhausted, StreamBroken
-from hydra_core.messages import ChatRequest, Chunk, Message, Reply
-from hydra_core.request import chat_request
+from hydra_core.messages import Chunk, Message, Reply
+from hydra_core.request import chat_request, lease_request
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.routing import Route
     from hydra_core.experiment import Experiment, Variants
     from hydra_core.leases import HeldLease, Rotate
+    from hydra_core.messages import ChatRequest
     from hydra_core.sdk.client import Library
     from hydra_core.store.response_cache import ResponseCache
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
@@ -64,6 +65,7 @@ class Hydra:
         from hydra_core.notices import NoticeBoard
         from hydra_core.stats import Tally
 
+        self._closed = True  # until it is built: a debugger may show it when building fails
         settings = load(config)
         self._embedded: Any = None
         if not settings.providers:
@@ -373,9 +375,7 @@ class Hydra:
         from hydra_core.leases import HeldLease
 
         self._check_open()
-        request = ChatRequest(
-            [], model=model, provider=provider, lane=lane, deadline=deadline, max_wait=max_wait
-        )
+        request = lease_request(locals())
         return HeldLease(self._gate, self._pool.exchange, self._journey(request, tokens=tokens))
 
     def rotate(
@@ -395,11 +395,10 @@ class Hydra:
         """
         from hydra_core.leases import Rotate
 
+        request = lease_request(locals())
+
         def journey() -> Dispatch:
             self._check_open()
-            request = ChatRequest(
-                [], model=model, provider=provider, lane=lane, deadline=deadline
-            )
             return self._journey(request, tokens=tokens)
 
         return Rotate(self._gate, self._pool.exchange, journey)
@@ -431,7 +430,7 @@ class Hydra:
 
     def feedback(self, reply: Reply, quality: float) -> None:
         """Teach the score how good a reply was, from 0 to 1. Raises ValueError outside of it."""
-        if not 0.0 <= quality <= 1.0:
+        if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
             raise ValueError("quality is a number from 0 (useless) to 1 (right)")
         self._gate.ask(
             lambda manager, _: manager.judged(reply.provider, reply.model, reply.key, quality)

@@ -79,8 +79,11 @@ class HeldLease:
         """Say how many tokens the call really took; else the reserved ones count.
 
         `completion_tokens` is how many of them were written. While nobody says so, a budget
-        in dollars counts all of them at the model's dearer price.
+        in dollars counts all of them at the model's dearer price. Raises ValueError unless
+        0 <= `completion_tokens` <= `tokens`.
         """
+        if not 0 <= (completion_tokens or 0) <= tokens:
+            raise ValueError("used() takes the call's tokens, and how many of them were written")
         if completion_tokens is None:
             self._used = Usage(tokens, 0, self._held.model.dearest_usd(tokens))
         else:

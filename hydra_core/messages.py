@@ -104,7 +104,7 @@ class ChatRequest:
         if not self.params:
             return None
         limit = self.params.get("max_tokens") or self.params.get("max_completion_tokens")
-        return int(limit) if limit else None
+        return limit if isinstance(limit, int) and limit > 0 else None
 
     @property
     def needs_structure(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, Final
 
 from hydra_core.drafts import drafted
@@ -10,10 +11,67 @@ from hydra_core.errors import RequestRejected
 from hydra_core.messages import ChatRequest, Message
 
 _BODY_FIELDS: Final = ("temperature", "max_tokens", "tools", "tool_choice", "response_format")
-_TIMES: Final = ("deadline", "max_wait")
 # Asking the abstract class alone costs ten times as much as finding that it is a dict.
 _DICTS: Final = (dict, Mapping)
 _chat_request = drafted(ChatRequest)
+
+
+def _seconds(value: object) -> bool:
+    return isinstance(value, int | float) and value >= 0
+
+
+def _count(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _choice(value: object) -> bool:
+    return isinstance(value, (str, *_DICTS))
+
+
+def _table(value: object) -> bool:
+    return isinstance(value, _DICTS)
+
+
+def _dicts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, _DICTS) for item in value)
+
+
+# What each argument must be, since a strange one would surface in the midst of a call as
+# an error that names no argument, or not at all.
+_FORMS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
+    "model": (_text, "must be a model's name, provider/model or an alias"),
+    "provider": (_text, "must be the name of a configured provider"),
+    "lane": (_text, "must be the name of a lane"),
+    "deadline": (_seconds, "is seconds from now and must be 0 or more"),
+    "max_wait": (_seconds, "is seconds from now and must be 0 or more"),
+    "max_tokens": (_count, "must be a whole number of 1 or more"),
+    "max_completion_tokens": (_count, "must be a whole number of 1 or more"),
+    "temperature": (_number, "must be a finite number"),
+    "tools": (_dicts, "must be a list of dicts in OpenAI's format"),
+    "tool_choice": (_choice, "must be a word such as 'auto', or a dict that names a function"),
+    "response_format": (_table, "must be a dict such as {'type': 'json_object'}"),
+    "priority": (_number, "must be a whole number; the higher is served first"),
+    "on_exhausted": (lambda value: value in ("answer", "raise"), "must be 'answer' or 'raise'"),
+}
+# Types that need no further look; most calls give nothing else.
+_USUAL: Final = {"model": str, "provider": str, "lane": str, "priority": int}
+# What other clients take per call and a request's body has no place for.
+_ELSEWHERE: Final = {
+    "stream": "call stream() or astream() instead",
+    "timeout": "say it as deadline, in seconds",
+    "api_key": "keys belong into the configuration",
+    "base_url": "addresses belong into the configuration, bound to their keys",
+    "api_base": "addresses belong into the configuration, bound to their keys",
+    "extra_headers": "headers belong to a provider of the configuration",
+}
 
 
 def chat_request(
@@ -25,24 +83,68 @@ def chat_request(
     """
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    if not messages or not all(isinstance(message, _DICTS) for message in messages):
+    elif not messages or not _dicts(messages):
         raise RequestRejected(
             "messages must be a string or a non-empty list of dicts with role and content"
         )
-    for name in _TIMES:
-        seconds = named.get(name)
-        if seconds is not None and not seconds >= 0:
-            raise RequestRejected(f"{name} is seconds from now and must be 0 or more")
-    params = {name: value for name in _BODY_FIELDS if (value := named.get(name)) is not None}
+    given = _given(named) if named else {}
+    params: dict[str, Any] = {name: given[name] for name in _BODY_FIELDS if name in given}
+    if params.get("tools") == []:
+        del params["tools"]  # OpenAI refuses an empty list; it says the same as none
     if extra:
-        params.update(extra)
+        params.update(_body_fields(extra))
     return _chat_request(
         messages,
-        model=named.get("model"),
-        provider=named.get("provider"),
-        lane=named.get("lane"),
+        model=given.get("model"),
+        provider=given.get("provider"),
+        lane=given.get("lane"),
         params=params,
-        deadline=named.get("deadline"),
-        max_wait=named.get("max_wait"),
-        priority=named.get("priority", 0),
+        deadline=given.get("deadline"),
+        max_wait=given.get("max_wait"),
+        priority=given.get("priority", 0),
     )
+
+
+def lease_request(named: Mapping[str, Any]) -> ChatRequest:
+    """The request of a call that somebody else will send; `named` are keyword arguments.
+
+    Raises RequestRejected, naming the argument, for what cannot be meant.
+    """
+    if not _seconds(named["tokens"]) or not isfinite(named["tokens"]):
+        raise RequestRejected("tokens must be a number of 0 or more: what the call may use")
+    given = _given(named)
+    return ChatRequest(
+        [],
+        model=given.get("model"),
+        provider=given.get("provider"),
+        lane=given.get("lane"),
+        deadline=given.get("deadline"),
+        max_wait=given.get("max_wait"),
+    )
+
+
+def _given(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, each in its form."""
+    given = {name: value for name, value in named.items() if value is not None and name in _FORMS}
+    for name, value in given.items():
+        if type(value) is not _USUAL.get(name):
+            _check(name, value)
+    return given
+
+
+def _check(name: str, value: object) -> None:
+    fits, form = _FORMS[name]
+    if not fits(value):
+        raise RequestRejected(f"{name} {form}")
+
+
+def _body_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in extra.items() if value is not None}
+    if fields.get("stream") is False:
+        del fields["stream"]
+    for name, value in fields.items():
+        if name in _ELSEWHERE:
+            raise RequestRejected(f"{name} is no argument here: {_ELSEWHERE[name]}")
+        if name in _FORMS:
+            _check(name, value)
+    return fields

@@ -1,0 +1,109 @@
+"""What a caller may pass by mistake: told at once, by the argument's name, and never sent."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+
+from hydra_core import Hydra
+from hydra_core.errors import ConfigError, RequestRejected
+from hydra_core.testing import FakeKey, FakeProvider
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def fake():
+    """A provider with one key."""
+    with FakeProvider([FakeKey("key-canary-1")]) as served:
+        yield served
+
+
+@pytest.fixture
+def hydra(fake):
+    """A Hydra over it."""
+    with Hydra(fake.config(cache=False)) as built:
+        yield built
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("messages", 3),
+        ("messages", ({"role": "user", "content": "x"} for _ in "x")),
+        ("model", 3),
+        ("provider", ["fake"]),
+        ("lane", 1),
+        ("deadline", "5"),
+        ("deadline", NAN),
+        ("max_wait", "soon"),
+        ("max_tokens", "many"),
+        ("max_tokens", NAN),
+        ("max_tokens", -1),
+        ("max_completion_tokens", "many"),
+        ("temperature", NAN),
+        ("tools", "abc"),
+        ("tool_choice", 1),
+        ("response_format", "json"),
+        ("priority", "high"),
+        ("priority", NAN),
+        ("on_exhausted", "bogus"),
+        ("stream", True),
+        ("timeout", 30),
+        ("api_key", "sk-canary"),
+        ("base_url", "https://elsewhere.example"),
+        ("extra_headers", {"authorization": "x"}),
+    ],
+)
+def test_a_strange_argument_is_named_and_not_sent(hydra, fake, name, value):
+    """It is RequestRejected in all doors alike, and no provider hears of it."""
+    arguments = {"messages": "hello", name: value}
+    for door in (hydra.chat, lambda **given: next(hydra.stream(**given)), hydra.explain):
+        with pytest.raises(
+            RequestRejected, match=rf"^{name} (must be|is no argument here|is seconds)"
+        ):
+            door(**arguments)
+    assert not fake.log
+
+
+def test_what_says_nothing_is_left_out():
+    """An empty list of tools, `stream=False` and None are what a provider takes for granted."""
+    seen = []
+
+    def latency(call):
+        seen.append(call.body)
+        return 0.0
+
+    with FakeProvider(["key-canary-1"], latency=latency) as fake, Hydra(fake.config()) as hydra:
+        hydra.chat("hello", tools=[], stream=False, seed=None, priority=None)
+    assert set(seen[0]) == {"model", "messages"}
+
+
+def test_a_lease_takes_only_a_size_that_can_be(hydra):
+    """Negative or endless sizes would give a quota back, or never fit."""
+    for tokens in (-1, NAN, float("inf"), "x"):
+        with pytest.raises(RequestRejected, match=r"^tokens must be"):
+            hydra.lease(tokens=tokens)
+        with pytest.raises(RequestRejected, match=r"^tokens must be"):
+            hydra.rotate(tokens=tokens)
+    with hydra.lease(tokens=10) as lease:
+        for used in ({"tokens": -5}, {"tokens": 5, "completion_tokens": 6}):
+            with pytest.raises(ValueError, match="tokens"):
+                lease.used(**used)
+
+
+def test_feedback_takes_a_number(hydra):
+    """Anything else is the same ValueError as a number outside of 0..1."""
+    for quality in ("good", None, NAN):
+        with pytest.raises(ValueError, match="from 0"):
+            hydra.feedback(hydra.chat("hello"), quality)
+
+
+def test_what_was_not_built_can_be_shown():
+    """A debugger, or a report with local variables, may show a Hydra whose building failed."""
+    try:
+        Hydra({"strategy": "bogus"})
+    except ConfigError as error:
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        assert "<Hydra [closed]>" in "".join(shown.format())
