@@ -38,17 +38,18 @@ class Bucket(Window):
         self._others = 0.0  # what of the missing units others took, at the last reading
         self._peaks: list[tuple[float, float]] = []
 
-    def room(self, now: float) -> float:
-        """What the bucket holds at `now`."""
+    def used(self, now: float) -> float:
+        """Units missing from a full bucket."""
         if now > self._since:
             rate = self.limit / self.length
             self._level = min(self.limit, self._level + (now - self._since) * rate)
             self._since = now
-        return self._level
+        return self.limit - self._level
 
-    def used(self, now: float) -> float:
-        """Units missing from a full bucket."""
-        return self.limit - self.room(now)
+    def room(self, now: float) -> float:
+        """What the bucket holds at `now`."""
+        self.used(now)  # what came in since then
+        return self._level
 
     def earliest(self, need: float, now: float) -> float:
         """The first moment from `now` on at which the bucket holds `need`."""

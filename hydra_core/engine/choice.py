@@ -36,6 +36,7 @@ _STRICT: Final = frozenset({"priority", "cheapest", "fastest", "least_used", "le
 _STRICT_SAMPLE: Final = 64
 # Who waits for no moment stands in no order: among those a longer look is worth while.
 _LONG_LOOK: Final = 48
+_LAST: Final = (True, NEVER, NEVER)
 NOBODY: Final[frozenset[QuotaGroup]] = frozenset()
 
 
@@ -123,7 +124,8 @@ class Chooser:
         Each call asks it about several candidates, so what hinders few of them is asked
         for in place, and in full only of those where there may be something.
         """
-        best: tuple[tuple[bool, float, int], Deployment, float] | None = None
+        best: Deployment | None = None
+        booked, foremost, rotate_at = 0.0, _LAST, self._rotate_at
         model: ModelFacts | None = None
         usual = 0.0
         for deployment in able:
@@ -146,10 +148,10 @@ class Chooser:
                     continue
                 pressure, strain = group.weigh(tokens, now)
             rank = rank_of(deployment, tokens, strain, now)
-            standing = pressure > self._rotate_at, rank, deployment.last_used
-            if best is None or standing < best[0]:
-                best = standing, deployment, tokens
-        return None if best is None else Choice(best[1], best[2])
+            standing = pressure > rotate_at, rank, deployment.last_used
+            if standing < foremost:
+                best, booked, foremost = deployment, tokens, standing
+        return None if best is None else Choice(best, booked)
 
     def _rank_for(self, roster: Roster) -> Rank:
         """The strategy's rank, or that of a choice which explores."""

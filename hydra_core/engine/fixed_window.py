@@ -29,7 +29,6 @@ class FixedWindow(Window):
         "_guard",
         "_next_reset",
         "_others",
-        "_used",
         "resets_at",
     )
 
@@ -44,33 +43,37 @@ class FixedWindow(Window):
         configured: bool = True,
     ) -> None:
         super().__init__(kind, limit, length, configured=configured)
-        self.resets_at = resets_at
         self._next_reset = next_reset
         self._guard = guard_of(length)
-        self._used = 0.0
+        self._reset_at(resets_at)
         self._others = 0.0  # what of it others used, as the provider said
         self._carried = 0.0  # what the next window may count as well
         self._epoch = 0.0
 
+    def _reset_at(self, instant: float) -> None:
+        self.resets_at = instant
+        self.steady_until = instant + self._guard
+
     def used(self, now: float) -> float:
         """Units spent since the last reset."""
-        if now >= self.resets_at + self._guard:  # as `earliest` adds, to the last bit
+        if now >= self.steady_until:
             self._turn(max(self.resets_at, now - self._guard))
-        return self._used
+        return self.spent
 
     def _turn(self, settled: float) -> None:
         """At least one reset has been passed; the last that lies before `settled` counts."""
         following = self._following()
         if settled < following:
-            self.resets_at, self._used = following, self._carried
+            self.spent = self._carried
             self._epoch += 1.0
         else:
             if self._next_reset is None:
                 following += self.length * (1.0 + (settled - following) // self.length)
             else:
                 following = self._next_reset(settled)
-            self.resets_at, self._used = following, 0.0
+            self.spent = 0.0
             self._epoch += 2.0  # or more: no booking knows of the ones between
+        self._reset_at(following)
         self._carried = self._others = 0.0
 
     def _following(self) -> float:
@@ -81,17 +84,13 @@ class FixedWindow(Window):
         # after it is certain.
         return self._next_reset(self.resets_at + self.length / 2.0)
 
-    def room(self, now: float) -> float:
-        """Units that fit before the next reset."""
-        return self.limit - self.used(now)
-
     def earliest(self, need: float, now: float) -> float:
         """Now, or the next reset (plus the guard: our clock may run ahead of theirs)."""
         if self.used(now) + need <= self.limit:
             return now
         if need > self.limit:
             return NEVER
-        opens = self.resets_at + self._guard
+        opens = self.steady_until
         if self._carried + need <= self.limit:
             return opens
         return self._following() + self._guard
@@ -99,7 +98,7 @@ class FixedWindow(Window):
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount` in the window that is open, and near its end in the next as well."""
         self.used(now)
-        self._used += amount
+        self.spent += amount
         if now < self.resets_at - self._guard:
             return [self._epoch, amount, 1.0]
         self._carried += amount
@@ -113,7 +112,7 @@ class FixedWindow(Window):
         if charge[DATE] < self._epoch:
             return
         more = amount - charge[AMOUNT]
-        self._used += more
+        self.spent += more
         if charge[DATE] > self._epoch:
             if answered and now < self.resets_at:  # it arrived before the reset
                 self._carried -= charge[AMOUNT]
@@ -126,18 +125,18 @@ class FixedWindow(Window):
         """Believe a larger count, and the provider's own instant of reset."""
         unseen = min(used, self.limit) - self.used(now)
         if unseen > 0.0:
-            self._used += unseen
+            self.spent += unseen
             self._others += unseen
         if reset is not None:
-            self.resets_at = now + reset
+            self._reset_at(now + reset)
 
     def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
         """Count all that `other` counts, up to the later of the two resets."""
         ours = self.used(now) - self._others + other.used(now) - other._others
-        self._used = max(self._used, other._used, ours)
-        self._others = self._used - ours
+        self.spent = max(self.spent, other.spent, ours)
+        self._others = self.spent - ours
         self._carried += other._carried
-        self.resets_at = max(self.resets_at, other.resets_at)
+        self._reset_at(max(self.resets_at, other.resets_at))
         self._unite(other)
         for booking in bookings:
             booking[DATE] += self._epoch - other._epoch

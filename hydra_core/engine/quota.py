@@ -165,11 +165,11 @@ class QuotaGroup:
             need = tokens if window.kind == "tokens" else 1.0
             if need > limit and window.tentative:
                 need = limit
-            part = need / limit
-            share = 1.0 - window.room(now) / limit + part
+            used = window.spent if now < window.steady_until else window.used(now)
+            share = (used + need) / limit
             if share > worst:
                 worst = share
-            taken += part
+            taken += need / limit
         return worst, (worst + taken) / 2.0
 
     def charge(self, tokens: float, now: float) -> Booking:

@@ -50,9 +50,12 @@ class Window(ABC):
 
     `configured`: by its owner, so what the provider says does not lift it.
     `tentative`: it is a guess, so a request that is larger than it may be tried alone.
+
+    Until `steady_until` it is `spent` units that count, unless a booking changes that: who
+    looks at many windows need not ask those of which time alone has taken nothing away.
     """
 
-    __slots__ = ("configured", "kind", "length", "limit", "tentative")
+    __slots__ = ("configured", "kind", "length", "limit", "spent", "steady_until", "tentative")
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -62,14 +65,16 @@ class Window(ABC):
         self.length = length
         self.configured = configured
         self.tentative = False
+        self.spent = 0.0
+        self.steady_until = -NEVER  # that is, not at all
 
     @abstractmethod
     def used(self, now: float) -> float:
         """Units that count at `now`."""
 
-    @abstractmethod
     def room(self, now: float) -> float:
         """Units that fit at `now`."""
+        return self.limit - self.used(now)
 
     @abstractmethod
     def earliest(self, need: float, now: float) -> float:
@@ -119,33 +124,30 @@ class SlidingWindow(Window):
     under the limit is under it in every window.
     """
 
-    __slots__ = ("_charges", "_guard", "_used")
+    __slots__ = ("_charges", "_guard")
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
     ) -> None:
         super().__init__(kind, limit, length, configured=configured)
         self._guard = min(LATEST, length * _LATEST_SHARE)
-        self._charges: deque[Charge] = deque()
-        self._used = 0.0
+        self._charges: deque[Charge] = deque()  # steady until the first of them expires
 
     def used(self, now: float) -> float:
         """Units that count at `now`."""
+        if now < self.steady_until:
+            return self.spent
         charges, length = self._charges, self.length
         while charges and charges[0][DATE] + length <= now:  # as `earliest` adds, to the last bit
             gone = charges.popleft()
             gone[LIVE] = 0.0
-            self._used -= gone[AMOUNT]
-        if not charges:
-            self._used = 0.0  # sheds the rounding of a day of additions
-        return self._used
-
-    def room(self, now: float) -> float:
-        """Units that fit at `now`."""
-        charges = self._charges
-        if charges and charges[0][DATE] + self.length <= now:
-            return self.limit - self.used(now)
-        return self.limit - self._used
+            self.spent -= gone[AMOUNT]
+        if charges:
+            self.steady_until = charges[0][DATE] + length
+        else:
+            self.steady_until = NEVER
+            self.spent = 0.0  # sheds the rounding of a day of additions
+        return self.spent
 
     def earliest(self, need: float, now: float) -> float:
         """The first moment from `now` on at which `need` more units fit."""
@@ -165,9 +167,12 @@ class SlidingWindow(Window):
 
     def charge(self, amount: float, now: float) -> Charge:
         """Book `amount` as late as the provider may date it."""
-        charge = [now + self._guard, amount, 1.0]
+        date = now + self._guard
+        charge = [date, amount, OURS]
         self._charges.append(charge)
-        self._used += amount
+        self.spent += amount
+        if date + self.length < self.steady_until:
+            self.steady_until = date + self.length
         return charge
 
     def settle(
@@ -175,10 +180,12 @@ class SlidingWindow(Window):
     ) -> None:
         """Correct a booking. What was answered arrived by `now`, so it is dated no later."""
         if charge[LIVE]:
-            self._used += amount - charge[AMOUNT]
+            self.spent += amount - charge[AMOUNT]
             charge[AMOUNT] = amount
             if answered and now < charge[DATE]:
                 charge[DATE] = now
+                if now + self.length < self.steady_until:
+                    self.steady_until = now + self.length
 
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """Book what others used. It returns after `reset` seconds, at the latest a window."""
@@ -191,7 +198,8 @@ class SlidingWindow(Window):
             self._charges.appendleft(charge)
         else:
             self._charges.append(charge)
-        self._used += missing
+        self.spent += missing
+        self.steady_until = min(self.steady_until, date + self.length)
 
     def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:  # noqa: ARG002 -
         # a booking is the same object in both
@@ -199,14 +207,15 @@ class SlidingWindow(Window):
         mine, theirs = self.used(now), other.used(now)
         fuller = self._charges if mine >= theirs else other._charges
         charges = [c for c in (*self._charges, *other._charges) if c[LIVE] == OURS]
-        self._used = sum(charge[AMOUNT] for charge in charges)
+        self.spent = sum(charge[AMOUNT] for charge in charges)
         for charge in reversed(fuller):  # of what others used, the latest is kept
-            unseen = max(mine, theirs) - self._used
+            unseen = max(mine, theirs) - self.spent
             if charge[LIVE] == OTHERS and unseen > 0.0:
                 charge[AMOUNT] = min(charge[AMOUNT], unseen)
-                self._used += charge[AMOUNT]
+                self.spent += charge[AMOUNT]
                 charges.append(charge)
         self._charges = deque(sorted(charges))
+        self.steady_until = -NEVER
         self._unite(other)
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:

@@ -316,6 +316,32 @@ def test_nothing_sent_at_its_earliest_start_is_refused(make_window, shape, seed)
         assert provider.admits(arrival, amount)
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_a_rolling_window_is_steady_until_it_says(make_window, seed):
+    """Who trusts its count until `steady_until` sees what looking through all bookings shows."""
+    rng = Random(seed)
+    quick, thorough = (make_window("sliding", "tokens", 50.0, 5.0) for _ in range(2))
+    now, under_way = 0.0, []
+    for _ in range(400):
+        now += rng.choice([0.0, 0.05, 0.3, 2.0])
+        if now < quick.steady_until:
+            assert quick.spent == thorough.used(now)
+        act, amount = rng.random(), rng.randrange(1, 5)
+        if act < 0.5:
+            under_way.append([window.charge(amount, now) for window in (quick, thorough)])
+        elif act < 0.8 and under_way:
+            charges, answered = under_way.pop(rng.randrange(len(under_way))), rng.random() < 0.7
+            for window, charge in zip((quick, thorough), charges, strict=True):
+                window.settle(charge, amount, now, answered=answered)
+        elif act < 0.9:
+            seen, reset = rng.randrange(30), rng.choice([None, 1.0, 4.0])
+            for window in (quick, thorough):
+                window.observe(seen, reset, now)
+        thorough.steady_until = -NEVER
+        assert quick.used(now) == thorough.used(now)
+        thorough.steady_until = -NEVER
+
+
 def test_a_bucket_that_is_about_to_be_full_gains_nothing_before_the_arrival(make_window):
     """What the provider's full bucket spilt while a request was on its way never was ours."""
     bucket, provider = make_window("bucket", "tokens", 30.0, 6.0), Provider("bucket", 30.0, 6.0)
