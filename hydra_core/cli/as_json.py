@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from hydra_core.messages import Usage
-
-if TYPE_CHECKING:
-    from hydra_core.errors import HydraError
 
 
 def text(value: object) -> str:
@@ -36,9 +33,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def of_error(error: HydraError) -> dict[str, Any]:
-    """What went wrong: its class, its words, and when to ask again if that is known."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+def of_error(error: Exception, message: str) -> dict[str, Any]:
+    """What went wrong: its class, words for it, and when to ask again if that is known."""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": message}
     eta = getattr(error, "eta", None)
     if eta is not None:
         told["eta"] = eta

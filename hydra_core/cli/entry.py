@@ -39,25 +39,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HydraError as error:
         return _refused(error, args, terminal)
     except OSError as error:
-        terminal.say(f"hydra-llm: {error.filename or 'error'}: {error.strerror or error}")
-        return exits.ERROR
+        told = f"{error.filename or 'error'}: {error.strerror or error}"
+        return _failed(error, told, args, terminal)
     except Exception as error:  # a user is never shown a traceback
-        terminal.say(f"hydra-llm: this is a fault of Hydra's own: {_where(error)}")
-        return exits.ERROR
+        told = f"this is a fault of Hydra's own: {_where(error)}"
+        return _failed(error, told, args, terminal)
     return status
 
 
 def _refused(error: HydraError, args: argparse.Namespace, terminal: Terminal) -> int:
-    """Say what Hydra could not do, in the form that was asked for."""
-    if args.json:
-        from hydra_core.cli import as_json
-
-        terminal.give(as_json.text(as_json.of_error(error)))
-    terminal.say(f"hydra-llm: {error}")
+    """Say what Hydra could not do; the status says whether asking again later helps."""
+    status = _failed(error, str(error), args, terminal)
     if isinstance(error, StreamBroken):
         return exits.PARTIAL
     if isinstance(error, PoolExhausted) and error.eta is not None:
         return exits.WAIT
+    return status
+
+
+def _failed(error: Exception, told: str, args: argparse.Namespace, terminal: Terminal) -> int:
+    """Say what went wrong, in the form that was asked for."""
+    if args.json:
+        from hydra_core.cli import as_json
+
+        terminal.give(as_json.text(as_json.of_error(error, told)))
+    terminal.say(f"hydra-llm: {told}")
     return exits.ERROR
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.cli import as_json, exits
+from hydra_core.cli.parser import parser
 from hydra_core.testing.simulation import LAWS, SimulationReport, run_seed, run_seeds
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ _LINES: Final = 20
 def simulate(args: argparse.Namespace, terminal: Terminal) -> int:
     """Play the seeds and show what was found; status 1 if a law was broken."""
     if args.log is not None and args.seed is None:
-        terminal.say("hydra-llm: --log writes the events of one world; name it with --seed")
-        return exits.USAGE
+        parser().error("--log writes the events of one world; name it with --seed")
     report = _replayed(args) if args.seed is not None else _played(args, terminal)
     if args.json:
         terminal.give(as_json.text(report))

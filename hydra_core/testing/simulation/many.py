@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hydra_core.testing.simulation.report import SeedResult, SimulationReport
 from hydra_core.testing.simulation.run import run_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 def run_seeds(
@@ -28,20 +30,36 @@ def run_seeds(
     """
     begun = time.perf_counter()
     results = []
-    for result in _played(seeds, requests, workers):
-        results.append(result)
-        if told is not None:
-            told(result)
+    with closing(_played(seeds, requests, workers)) as played:
+        for result in played:
+            results.append(result)
+            if told is not None:
+                told(result)
     return SimulationReport.of(results, seconds=time.perf_counter() - begun)
 
 
-def _played(seeds: Sequence[int], requests: int, workers: int) -> Iterator[SeedResult]:
+def _played(
+    seeds: Sequence[int], requests: int, workers: int
+) -> Generator[SeedResult, None, None]:
     if workers <= 1 or len(seeds) <= 1:
         for seed in seeds:
             yield run_seed(seed, requests)
         return
-    # Spawned, not forked: a child must not inherit its parent's threads and locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        min(workers, len(seeds)),
+        # Spawned, not forked: a child must not inherit its parent's threads and locks.
+        mp_context=multiprocessing.get_context("spawn"),
+        # Ctrl-C reaches the whole group of processes: the parent alone answers it.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    try:
         for ended in as_completed([pool.submit(run_seed, seed, requests) for seed in seeds]):
             yield ended.result()
+    except BaseException:  # an interrupt, or a caller who leaves: no world is played on
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
+    pool.shutdown()
