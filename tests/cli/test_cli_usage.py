@@ -15,7 +15,10 @@ from hydra_core.errors import ConfigError
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 
 CANARY = "sk-canary-0123456789abcdef"
-PROGRAM = [sys.executable, "-c", "import sys; from hydra_core.cli import main; sys.exit(main())"]
+# Run in the background by a shell, a process inherits that it must not hear SIGINT.
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+CALL = "import sys; from hydra_core.cli import main; sys.exit(main())"
+PROGRAM = [sys.executable, "-c", f"{HEARING}; {CALL}"]
 
 
 def a_config(path, provider):

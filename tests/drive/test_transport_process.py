@@ -99,6 +99,9 @@ def test_the_interpreter_ends_without_close(client, listener):
 def test_ctrl_c_interrupts_a_waiting_call(client, listener):
     """KeyboardInterrupt reaches a thread that waits for a silent server."""
     script = """
+    import signal
+    # Run in the background by a shell, a process inherits that it must not hear SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     transport = make_transport(client)
     try:
         transport.send(wire, None, timeout=60)
