@@ -28,7 +28,7 @@ from hydra_core.wire import DAY, MINUTE
 from hydra_core.zones import next_midnight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from hydra_core.config import HydraConfig, LimitsConfig
     from hydra_core.engine.allowance import Allowance
@@ -43,6 +43,17 @@ class Pool:
 
     manager: KeyManager
     exchange: Exchange
+    disabled: tuple[DisabledKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledKey:
+    """A key that the configuration switched off, and the models that it could have served."""
+
+    provider: str
+    name: str
+    account: str
+    models: tuple[str, ...]
 
 
 def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> Pool:
@@ -77,7 +88,16 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         max_waiting=config.max_waiting,
         credible=lambda name: not tells_secret(name, exchange.secrets),
     )
-    return Pool(KeyManager(builder.deployments, routes, settings), exchange)
+    manager = KeyManager(builder.deployments, routes, settings)
+    return Pool(manager, exchange, tuple(_disabled(providers)))
+
+
+def _disabled(providers: Iterable[ResolvedProvider]) -> Iterator[DisabledKey]:
+    for provider in providers:
+        models = tuple(model.name for model in provider.models)
+        for key in provider.keys:
+            if key.disabled:
+                yield DisabledKey(provider.name, key.name, key.account, models)
 
 
 class _Builder:

@@ -462,12 +462,20 @@ class Hydra:
         max_tokens: int | None = None,
         **extra: Any,
     ) -> list[dict[str, Any]]:
-        """Every deployment that may serve this request: when it could start now, and why."""
-        from hydra_core.engine.report import explanation
+        """Which deployment would serve this request now, and why each other one would not.
+
+        One row each, who would serve it first: `provider`, `model`, `key`, `chosen`, `tier`
+        (None: not on its route), `starts_in` (seconds, None: not until something changes),
+        `why` and `score`. Nothing is sent. Raises RequestRejected as `chat` does.
+        """
+        from hydra_core.engine.explanation import foreseen
 
         request = self._request(messages, locals(), extra)
+        falling_back = not self._raises(extra.get("on_exhausted"))
         return self._gate.ask(
-            lambda _, now: explanation(self._route(request), size_of(request), now)
+            lambda manager, now: foreseen(
+                manager, request, now, falling_back=falling_back, max_wait=self._config.max_wait
+            )
         )
 
     def health(self) -> dict[str, Any]:
@@ -592,11 +600,14 @@ class Hydra:
         return reply
 
     def _key_rows(self) -> dict[str, list[dict[str, Any]]]:
-        from hydra_core.engine.report import key_rows
+        from hydra_core.engine.report import disabled_row, key_rows
 
-        return self._gate.ask(
+        rows = self._gate.ask(
             lambda manager, now: key_rows(manager, now, self._config.time_scale)
         )
+        for key in self._pool.disabled:
+            rows.setdefault(key.provider, []).append(disabled_row(key.name, key.account))
+        return rows
 
     def _check_open(self) -> None:
         if self._closed:

@@ -112,19 +112,21 @@ class Tally:
     def _provider(self, name: str, keys: list[dict[str, Any]]) -> dict[str, Any]:
         ok, failed = self._ok[name], self._failed[name]
         total = ok + failed
+        used = [key["state"] for key in keys if key["state"] != "disabled"]
         return {
             "is_available": any(key["available_in"] == 0 for key in keys),
             "consecutive_failures": self._in_a_row[name],
             "total_requests": total,
             "total_failures": failed,
             "success_rate": round(100.0 * ok / total, 2) if total else 100.0,
-            "in_cooldown": all(key["state"] in ("resting", "dead") for key in keys),
+            "in_cooldown": bool(used) and all(state in ("resting", "dead") for state in used),
             "last_error_type": self._last.get(name),
             "keys": keys,
         }
 
     def stats(self, rows: Rows) -> dict[str, Any]:
         """All counters."""
+        names = Counter(key["name"] for keys in rows.values() for key in keys)
         with self._lock:
             return {
                 "replies": dict(self._kinds),
@@ -135,7 +137,8 @@ class Tally:
                 "tokens": self._tokens,
                 "cost_usd": self._known_cost(),
                 "keys": {
-                    key["name"]: {
+                    # Two providers may call their keys alike.
+                    key["name"] if names[key["name"]] == 1 else f"{name}/{key['name']}": {
                         "provider": name,
                         "calls": key["calls"],
                         "failures": key["failures"],

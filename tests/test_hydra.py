@@ -112,6 +112,7 @@ def test_explain_agrees_with_what_happens(hydra, fake):
         reply = hydra.chat(f"question {number}")
         kinds.append(reply.kind)
         assert (first["starts_in"] == 0.0) == (reply.kind == "full")
+        assert (first["chosen"], first["key"]) == (reply.key is not None, reply.key or first["key"])
     assert kinds == ["full"] * 10 + ["wait"]
     assert "quota" in hydra.explain("hello")[0]["why"]
     assert fake.refused == 0

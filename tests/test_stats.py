@@ -115,6 +115,43 @@ def test_a_provider_is_unavailable_when_all_its_keys_are(hydra, fake):
     assert [key["state"] for key in provider["keys"]] == ["dead", "dead"]
 
 
+def test_a_disabled_key_is_shown_as_such(fake):
+    """It has a row of its own, is never asked, and is no part of a provider's cooldown."""
+    config = fake.config(cache=False)
+    config["providers"][0]["keys"][0]["disabled"] = True
+    with Hydra(config) as hydra:
+        assert {hydra.chat("hello").key for _ in range(3)} == {"fake-2"}
+        provider = hydra.health()["providers"]["fake"]
+        two, one = provider["keys"]
+        assert set(one) == set(two)
+        assert (one["name"], one["state"], one["available_in"]) == ("fake-1", "disabled", None)
+        assert (provider["is_available"], provider["in_cooldown"]) == (True, False)
+        assert hydra.session_summary()["keys"] == {"active": 1, "disabled": 1}
+
+
+def test_a_pool_of_disabled_keys_says_so(fake):
+    """A call ends at once with what to do, and the report has the keys."""
+    config = fake.config(cache=False)
+    for key in config["providers"][0]["keys"]:
+        key["disabled"] = True
+    with Hydra(config) as hydra:
+        with pytest.raises(RequestRejected, match="every key of the configuration is disabled"):
+            hydra.chat("hello")
+        provider = hydra.health()["providers"]["fake"]
+        assert (provider["is_available"], provider["in_cooldown"]) == (False, False)
+
+
+def test_keys_that_are_named_alike_are_counted_apart(fake):
+    """Names are one provider's own; two that are the same are told by their provider."""
+    config = fake.config(cache=False)
+    config["providers"].append({**config["providers"][0], "name": "other", "priority": 1})
+    with Hydra(config) as hydra:
+        hydra.chat("hello")
+        keys = hydra.stats()["keys"]
+    assert sum(row["calls"] for row in keys.values()) == 1
+    assert set(keys) == {"fake/fake-1", "fake/fake-2", "other/fake-1", "other/fake-2"}
+
+
 def attempt(outcome, provider="p"):
     """One attempt of a reply."""
     return Attempt(provider, "m", "p-1", outcome, 500, detail="said")

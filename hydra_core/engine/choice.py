@@ -80,9 +80,22 @@ class Chooser:
                 affordable(tier.budgets, model, size, now) for model in tier.models
             ):
                 continue
-            choice = self._best(self._roster(tier, size), size, avoid, claimed, now)
+            roster = self._roster(tier, size)
+            choice = self._best(roster, size, avoid, claimed, now)
             if choice is not None:
+                roster.ready.move_to_end(choice.deployment)
                 return choice
+        return None
+
+    def foresee(self, route: Route, size: Size, avoid: Avoid, now: float) -> Deployment | None:
+        """Whom `choose` would choose now; no turn is taken."""
+        for tier in route.tiers:
+            roster = self._roster(tier, size)
+            turn = roster.turn
+            choice = self._best(roster, size, avoid, NOBODY, now)
+            roster.turn = turn
+            if choice is not None:
+                return choice.deployment
         return None
 
     def _roster(self, tier: Tier, size: Size) -> Roster:
@@ -110,7 +123,6 @@ class Chooser:
                 able = [d for d in sample if d.group not in claimed and not avoids(avoid, d)]
             choice = self._best_of(able, roster, rank_of, size, now)
             if choice is not None:
-                roster.ready.move_to_end(choice.deployment)
                 return choice
             if len(sample) < self._sample:
                 return None

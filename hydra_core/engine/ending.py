@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.choice import allowed_at, disallowed, need_of
+from hydra_core.engine.choice import allowed_at, need_of, start_of
 from hydra_core.engine.exclusion import avoids, avoids_all
-from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline, reason
+from hydra_core.engine.explanation import hindrance
+from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
     ContentRefused,
@@ -45,10 +46,11 @@ def rejected(
 ) -> RequestRejected:
     """The last attempt showed that the request itself is at fault."""
     last = attempts[-1]
+    said = detail.rstrip(".") or "without a word of why"
     remedy = _REMEDIES.get(fault, "no other key would answer differently")
     return _KINDS.get(fault, RequestRejected)(
         f"{last.provider}/{last.model} via {last.key} refused the request ({fault.value}, "
-        f"status {status}): {detail.rstrip('.')}. {remedy}",
+        f"status {status}): {said}. {remedy}",
         attempts=attempts,
         status=status,
     )
@@ -112,7 +114,8 @@ class Impasse:
         return "".join(f"\n  {line.rstrip()}" for line in lines)
 
     def _obstacle(self, deployment: Deployment, now: float) -> str | None:
-        return reason(deployment, now) or disallowed(deployment, self.size, now)
+        start = start_of(deployment, self.size, now)
+        return hindrance(deployment, self.size, start, now)
 
     def _never_fits(self, now: float) -> bool:
         """True when the request is larger than a limit or a budget of everybody on the route."""

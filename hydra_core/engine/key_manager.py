@@ -16,6 +16,7 @@ from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease
+from hydra_core.engine.exclusion import too_small
 from hydra_core.engine.learning import observe, refused, served
 from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.merging import Ledger
@@ -108,6 +109,11 @@ class KeyManager:
         if choice is None and desperate:
             choice = self._chooser.probe(route, size, avoid, now)
         return None if choice is None else self._grant(choice, size, now)
+
+    def foresee(self, route: Route, size: Size, now: float) -> Deployment | None:
+        """Whom a request that came now would be sent to at once; None: it would wait."""
+        avoid = too_small(route, size)
+        return None if self.room else self._chooser.foresee(route, size, avoid, now)
 
     def _grant(self, choice: Choice, size: Size, now: float) -> Lease:
         deployment = choice.deployment

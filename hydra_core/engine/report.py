@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hydra_core.engine.allowance import shared_budgets
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
-from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
+from hydra_core.engine.choice import allowed_at, start_of
+from hydra_core.engine.explanation import DISABLED, READY, hindrance
 from hydra_core.engine.fixed_window import FixedWindow
-from hydra_core.engine.reasons import reason
 from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.wire import DAY, MINUTE
@@ -114,25 +114,54 @@ def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[di
 
 
 def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, Any]:
+    """A key's row is that of its model which could start first; `models` tells each of several."""
     starts = [start_of(d, _SMALL, now) for d in members]
     start = min(starts)
     best = members[starts.index(start)]
-    fault = next((rest.fault for rest in best.rests if rest.fault is not None), None)
-    if fault is None and best.breaker.open_until:
-        fault = best.breaker.fault
-    return {
+    row = {
         "name": best.key,
         "account": best.account,
-        "state": _state(best, start, now),
-        "available_in": None if start == NEVER else round(max(0.0, start - now), 3),
+        **_plight(best, start, now, scale),
         "in_flight": sum(d.in_flight for d in members),
         "consecutive_failures": max(d.own_rest.strikes for d in members),
-        "last_fault": fault.value if fault is not None else None,
-        "why": _why(best, _SMALL, start, now),
         "calls": sum(d.calls for d in members),
         "failures": sum(d.failures for d in members),
-        "limits": _limits(best.group, now, scale) | _budgets(best, now),
         "score": round(best.score.value(now), 4),
+    }
+    if len(members) > 1:
+        each = zip(members, starts, strict=True)
+        row["models"] = {d.model.name: _plight(d, begin, now, scale) for d, begin in each}
+    return row
+
+
+def _plight(deployment: Deployment, start: float, now: float, scale: float) -> dict[str, Any]:
+    fault = next((rest.fault for rest in deployment.rests if rest.fault is not None), None)
+    if fault is None and deployment.breaker.open_until:
+        fault = deployment.breaker.fault
+    return {
+        "state": _state(deployment, start, now),
+        "available_in": None if start == NEVER else round(max(0.0, start - now), 3),
+        "last_fault": fault.value if fault is not None else None,
+        "why": hindrance(deployment, _SMALL, start, now) or READY,
+        "limits": _limits(deployment.group, now, scale) | _budgets(deployment, now),
+    }
+
+
+def disabled_row(name: str, account: str) -> dict[str, Any]:
+    """The row of a key that the configuration switched off."""
+    return {
+        "name": name,
+        "account": account,
+        "state": "disabled",
+        "available_in": None,
+        "in_flight": 0,
+        "consecutive_failures": 0,
+        "last_fault": None,
+        "why": DISABLED,
+        "calls": 0,
+        "failures": 0,
+        "limits": {},
+        "score": 0.0,
     }
 
 
@@ -181,38 +210,3 @@ def _budgets(deployment: Deployment, now: float) -> dict[str, dict[str, Any]]:
         }
         for budget in least
     }
-
-
-def explanation(route: Route, size: Size, now: float) -> list[dict[str, Any]]:
-    """Each deployment of a route in order of its start, and why it would wait."""
-    rows: list[dict[str, Any]] = []
-    for tier, members in enumerate(route.tiers):
-        for deployment in members.deployments:
-            start = start_of(deployment, size, now)
-            rows.append(
-                {
-                    "provider": deployment.provider,
-                    "model": deployment.model.name,
-                    "key": deployment.key,
-                    "tier": tier,
-                    "starts_in": None if start == NEVER else round(max(0.0, start - now), 3),
-                    "why": _why(deployment, size, start, now),
-                    "score": round(deployment.score.value(now), 4),
-                }
-            )
-    return sorted(rows, key=lambda r: (r["starts_in"] is None, r["starts_in"] or 0.0, r["tier"]))
-
-
-def _why(deployment: Deployment, size: Size, start: float, now: float) -> str:
-    if allowed_at(deployment, size, now) > max(now, deployment.hard_until, deployment.soft_until):
-        return disallowed(deployment, size, now) or "its owner does not allow it"
-    resting = reason(deployment, now)
-    if resting is not None:
-        return resting
-    if start <= now:
-        return "ready"
-    if deployment.group.full:
-        return "as many calls in flight as the account allows"
-    if deployment.group.held(now):
-        return "slow start: its limits are not known yet, so few calls go out at once"
-    return f"quota: no room for {need_of(deployment, size):.0f} tokens yet"

@@ -115,24 +115,44 @@ class RouteBook:
         self, provider: str | None, model: str | None, lane: str | None, *, smaller: bool
     ) -> Route:
         pool = [d for d in self._deployments if self._open_to(d, provider, lane)]
-        if smaller:
-            chosen = self._smaller(pool, model)
-        elif model in self._aliases:
-            chosen = [
-                tier for name in self._aliases[model or ""] for tier in self._named(pool, name)
-            ]
-        else:
-            chosen = self._named(pool, model)
+        chosen = self._smaller(pool, model) if smaller else self._tiers(pool, model)
         if not smaller and not any(chosen):
             raise RequestRejected(self._nothing(provider, model, lane))
         name = "/".join(filter(None, (provider, model, lane))) or "default"
         return Route(name, chosen)
+
+    def kept_out(
+        self, *, provider: str | None = None, model: str | None = None, lane: str | None = None
+    ) -> list[tuple[Deployment, str]]:
+        """Whom nothing but its lanes keeps off a request's route, and why."""
+        others = [
+            d
+            for d in self._deployments
+            if provider in (None, d.provider) and not self._open_to(d, provider, lane)
+        ]
+        return [
+            (deployment, self._reserved(deployment, lane))
+            for tier in self._tiers(others, model)
+            for deployment in tier
+        ]
+
+    def _reserved(self, deployment: Deployment, lane: str | None) -> str:
+        lanes = self._lanes.get((deployment.provider, deployment.key), ())
+        if lanes:
+            return f"reserved for the lane {' or '.join(lanes)}"
+        return f"not reserved for the lane {lane}, which uses no other keys"
 
     def _open_to(self, deployment: Deployment, provider: str | None, lane: str | None) -> bool:
         if provider is not None and deployment.provider != provider:
             return False
         lanes = self._lanes.get((deployment.provider, deployment.key), ())
         return lane in lanes if lane is not None else not lanes
+
+    def _tiers(self, pool: list[Deployment], model: str | None) -> list[list[Deployment]]:
+        names = self._aliases.get(model or "")
+        if names is None:
+            return self._named(pool, model)
+        return [tier for name in names for tier in self._named(pool, name)]
 
     def _named(self, pool: list[Deployment], model: str | None) -> list[list[Deployment]]:
         """Tiers by priority of: each default model, a bare model, or `provider/model`."""
@@ -162,6 +182,8 @@ class RouteBook:
             for word, value in (("provider", provider), ("model", model), ("lane", lane))
             if value is not None
         )
+        if not self._deployments:
+            return "every key of the configuration is disabled; enable one, and start again"
         names = sorted({f"{d.provider}/{d.model.name}" for d in self._deployments})
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
         lanes = sorted({lane for lanes in self._lanes.values() for lane in lanes})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.report import explanation
+from hydra_core.engine.explanation import explanation
 from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import PoolExhausted

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hydra_core.engine.report import explanation, group_capacities, key_rows
+from hydra_core.engine.explanation import explanation
+from hydra_core.engine.report import group_capacities, key_rows
 from hydra_core.engine.size import Size
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.messages import Fault
@@ -37,6 +38,18 @@ def test_each_key_has_one_row_over_all_its_models(make_pool):
     assert {name: len(found) for name, found in rows.items()} == {"acme": 2, "x": 1}
     assert set(row_of(pool, "k1", 1.0)) >= FIELDS
     assert row_of(pool, "k1", 1.0)["in_flight"] == 1
+
+
+def test_a_key_of_several_models_tells_each(make_pool):
+    """The row is that of the model which can start first; a spent one is told beside it."""
+    pool = make_pool([{"models": ["m", "n"], "rpm": 1}, {}])
+    pool.lease(1.0, avoid=[pool.by("k2")])
+    row = row_of(pool, "k1", 2.0)
+    assert (row["state"], row["limits"]["rpm"]["used"]) == ("active", 0.0)
+    spent, free = row["models"]["m"], row["models"]["n"]
+    assert (spent["state"], spent["available_in"]) == ("saturated", 60.0)
+    assert (free["state"], free["why"]) == ("active", "ready")
+    assert "models" not in row_of(pool, "k2", 2.0)
 
 
 @pytest.mark.parametrize(
