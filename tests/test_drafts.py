@@ -9,12 +9,18 @@ import pytest
 from hydra_core.drafts import drafted
 from hydra_core.engine.size import Size
 from hydra_core.messages import Attempt, ChatRequest, Reply, Usage
+from hydra_core.wire import Answer, LimitReading, StreamEvent, Verdict, WireRequest
 
 VALUES = {
     Attempt: {"provider": "p", "model": "m", "key": "k", "outcome": "ok", "status": 200},
     ChatRequest: {"messages": [{"role": "user", "content": "hi"}], "deadline": 2.0},
     Reply: {"text": "hi", "message": {"content": "hi"}, "usage": Usage(3, 4), "kind": "cached"},
     Size: {"chars": 10, "messages": 1, "max_tokens": None},
+    WireRequest: {"method": "POST", "url": "https://u", "headers": (("a", "b"),), "body": b"{}"},
+    LimitReading: {"kind": "tokens", "window": 60.0, "remaining": 5.0},
+    Verdict: {"status": 200, "readings": (LimitReading("requests", 60.0),)},
+    Answer: {"verdict": Verdict(status=200), "text": "hi"},
+    StreamEvent: {"text": "hi", "content": True},
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from hydra_core.dialects.structure import AnswerCalls, as_text
 from hydra_core.dialects.tool_calls import ToolCallMerger
+from hydra_core.drafts import drafted
 from hydra_core.messages import Fault, ToolCall, Usage
 from hydra_core.wire import Answer, Verdict
 
@@ -15,6 +16,7 @@ _TOKENS_CAP: Final = 100_000_000
 # What opens a streamed message and says nothing by itself.
 _OPENING: Final = frozenset({"role", "content"})
 _GOOD_ENDS: Final = frozenset({"stop", "length", "tool_calls", None})
+_answer = drafted(Answer)
 EMPTY: Final = "the reply holds no text, no tool call and no refusal"
 
 
@@ -35,7 +37,7 @@ def completion_of(value: dict[str, Any], choice: dict[str, Any], good: Verdict) 
         finish = answer.finish(finish)
         if len(others) < len(calls):
             text, calls, message = told, others, as_text(message, told)
-    return Answer(
+    return _answer(
         end_verdict(good, finish, empty=not text and not calls),
         text,
         message,

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from hydra_core.dialects import times
+from hydra_core.drafts import drafted
 from hydra_core.wire import DAY, LimitKind, LimitReading
 
 Reset = Callable[[str, float], float | None]
 """Reads a reset header: its text and the reply's own time give the seconds until then."""
+
+_reading = drafted(LimitReading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Layout:
             window = row.window or refused_window
             if (limit is None and remaining is None) or window is None:
                 continue
-            reading = LimitReading(
+            reading = _reading(
                 row.kind,
                 window,
                 None if limit is None else times.number(limit),

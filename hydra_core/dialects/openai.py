@@ -10,6 +10,7 @@ from hydra_core.dialects.completion import completion_of, usage_of
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.openai_stream import ChatSteps
 from hydra_core.dialects.streams import EventReader
+from hydra_core.drafts import drafted
 from hydra_core.wire import Answer, Target, Verdict, WireRequest
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _COMMON: Final = (
 )
 _WHOLE: Final = (*_COMMON, ("accept", "application/json"))
 _STREAM: Final = (*_COMMON, ("accept", "text/event-stream"))
+_verdict = drafted(Verdict)
+_wire_request = drafted(WireRequest)
 
 
 class OpenAIDialect:
@@ -37,7 +40,7 @@ class OpenAIDialect:
 
     def encode(self, target: Target, request: ChatRequest, *, stream: bool) -> WireRequest:
         """Write the request; see `Dialect.encode`."""
-        return WireRequest(
+        return _wire_request(
             "POST",
             self.url(target),
             request_headers(target, stream=stream),
@@ -80,7 +83,7 @@ class OpenAIDialect:
             return self._no_answer(status, headers, value, now)
         if choice.get("error"):
             return self._no_answer(status, headers, {**value, "error": choice["error"]}, now)
-        good = Verdict(
+        good = _verdict(
             status=status,
             scope_hint=verdicts.hint_of(self.vendor, headers),
             readings=verdicts.readings_of(self.vendor, headers, now),

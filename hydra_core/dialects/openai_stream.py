@@ -9,6 +9,7 @@ from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger
 from hydra_core.dialects.verdicts import invalid, judge, judge_value
+from hydra_core.drafts import drafted
 from hydra_core.wire import StreamEvent, Verdict
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _DONE: Final = b"[DONE]"
 TRUNCATED: Final = "the stream ended without a finish reason and without [DONE]"
+_event = drafted(StreamEvent)
 
 
 class ChatSteps:
@@ -95,7 +97,7 @@ class ChatSteps:
             self._finished = True
             ended = end_verdict(self._good, finish, empty=False)
             verdict = None if ended.fault is None else ended
-        return StreamEvent(text, calls, finish, _usage(chunk), verdict, False, content, chunk)
+        return _event(text, calls, finish, _usage(chunk), verdict, False, content, chunk)
 
     def _calls(self, fragments: object) -> tuple[ToolCall, ...]:
         found = []

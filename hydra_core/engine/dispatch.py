@@ -77,7 +77,7 @@ class Dispatch:
         self._begun = now
         limit = request.deadline if request.deadline is not None else patience.timeout
         self._deadline = now + limit
-        self._avoid = too_small(route, size)
+        self._avoid = too_small(route, size) if route.windowed else set()
         self._tried: set[object] = set()
         self._ticket: Ticket | None = None
         self._lease: Lease | None = None
