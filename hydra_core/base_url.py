@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 # Names that resolve inside a machine or a private network only (RFC 6761, RFC 6762,
 # RFC 8375, ICANN's reservation of `.internal`).
 _PRIVATE_SUFFIXES: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+# Azure names the version of its dated API so; there is nothing secret in a date.
+_API_VERSION: Final = re.compile(r"api-version=[\w.-]{1,40}")
+# What people copy along with the base URL from a provider's page.
+_OF_ONE_CALL: Final = "/chat/completions"
 # A cloud's metadata service hands out the machine's own credentials to whoever asks.
 _METADATA: Final = frozenset({"metadata", "metadata.google.internal", "instance-data"})
 
@@ -16,16 +21,19 @@ _METADATA: Final = frozenset({"metadata", "metadata.google.internal", "instance-
 def problem_with(url: str, *, allow_http: bool = False) -> str | None:
     """Why keys may not be sent to this URL, and what to do, without the URL; None when fine.
 
-    It must be http or https, without user, password, query or fragment; plain
-    http only to this machine or a private network, unless `allow_http`.
+    It must be http or https, without user, password, fragment or query (except for
+    Azure's `api-version`); plain http only to this machine or a private network, unless
+    `allow_http`.
     """
     parts = _split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return "is no http(s) URL with a host; write it like https://api.example.com/v1"
     if parts.username is not None or parts.password is not None:
         return "holds a user or password; remove them and give the key under keys"
-    if parts.query or parts.fragment or "?" in url or "#" in url:
+    if parts.fragment or "#" in url or ("?" in url and not _API_VERSION.fullmatch(parts.query)):
         return "holds a query or fragment; remove it (keys never belong into a URL)"
+    if parts.path.rstrip("/").endswith(_OF_ONE_CALL):
+        return f"is the address of one kind of call; leave {_OF_ONE_CALL} off"
     host = parts.hostname.rstrip(".")
     if _forbidden(host):
         return "names a link-local or cloud metadata address, where no model is served"

@@ -51,7 +51,9 @@ __all__ = [
 
 
 def _store(value: object) -> object:
-    """A store's URL with a password is a secret as a whole."""
+    """A store's URL with a password is a secret as a whole. Raises ValueError without the URL."""
+    if not isinstance(value, str | Secret | None):
+        raise ValueError('must be a URL in quotes, like "sqlite:///state.db", or "memory"')  # noqa: TRY004 - pydantic reads ValueError
     holds_password = isinstance(value, str) and "@" in value and "://" in value
     return as_secret(value) if holds_password else value
 

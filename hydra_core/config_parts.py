@@ -37,6 +37,8 @@ def _no_key(name: str) -> str:
         raise ValueError("looks like a key itself; a key goes into value, or its variable into env")
     if not name.strip():
         raise ValueError("is empty; give it a name or leave it out")
+    if not name.isprintable():
+        raise ValueError("holds a line break or another control character; remove it")
     return name
 
 

@@ -133,6 +133,10 @@ def _usable(table: Mapping[str, Any], entry: catalog.CatalogEntry) -> bool:
     if not table["keys"] and not (table.get("base_url") and (entry.local or entry.keyless_url)):
         return False
     if entry.base_url is None and table.get("base_url") is None:
+        logger.warning(
+            "a key of %s is in the environment but not its address; set %s to use it",
+            *(entry.name, entry.endpoint_env or entry.base_url_env),
+        )
         return False
     if not table.get("models") and not entry.default_models:
         logger.warning(

@@ -175,7 +175,8 @@ def _is_list(name: str, variable: str) -> bool:
 def _secrets(variable: str, text: str, *, listed: bool) -> list[Secret]:
     parts = [part for part in re.split(r"[,\s]+", text) if part] if listed else [text]
     try:
-        return [Secret(part) for part in parts]
+        # Some tools keep the quotes when they load .env files; no key holds any.
+        return [Secret(part.strip(" \t").strip("\"'")) for part in parts]
     except ValueError as error:
         problem = str(error)
     raise ValueError(f"the variable {variable}: {problem}")

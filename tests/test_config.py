@@ -203,6 +203,7 @@ def test_a_dumped_configuration_is_the_same_configuration(tmp_path):
         ({"strategy": "best"}, "strategy: should be 'priority', "),
         ({"aliases": {"smart": ["groq/nothing"]}}, "aliases.smart[0]: 'groq/nothing' is no model"),
         ({"aliases": {"smart": []}}, "aliases.smart: is empty"),
+        ({"store": 3}, "store: must be a URL in quotes"),
     ],
 )
 def test_an_error_names_the_setting_and_the_remedy(data, said):
@@ -219,6 +220,7 @@ def test_an_error_names_the_setting_and_the_remedy(data, said):
             {"value": KEY + "\n", "name": "second"},
             ".value: the key begins or ends with a line break",
         ),
+        ({"value": KEY, "name": "a\nb"}, ".name: holds a line break"),
         ({"value": "****"}, ".value: is the mask of a key"),
         ({"limits": {"rpm": 0}, "value": KEY}, ".limits.rpm: should be greater than 0"),
         ({"model_limits": {"other": {}}, "value": KEY}, ".model_limits: 'other' is not among"),
@@ -260,6 +262,11 @@ def test_all_mistakes_are_told_at_once():
         ("https://metadata.google.internal", False), ("https://[fe80::1]/v1", False),
         ("https://[::ffff:169.254.169.254]/", False), ("https://exa mple.com", False),
         ("https://example.com:port", False), ("http://0.0.0.0/v1", False),
+        ("https://acme.openai.azure.com/openai/deployments/d?api-version=2025-01-01-preview", True),
+        ("https://example.com/v1?api-version=x&key=y", False),
+        ("https://example.com/v1?api-version=", False),
+        ("https://example.com/v1/chat/completions", False),
+        ("https://example.com/v1/chat/completions/", False),
     ],
 )  # fmt: skip
 def test_keys_go_to_safe_addresses_only(url, fine):

@@ -89,6 +89,12 @@ def test_an_azure_resource_is_found_by_its_endpoint():
     assert (azure.dialect, azure.auth_header, azure.auth_prefix) == ("azure", "api-key", "")
 
 
+def test_a_key_without_its_address_is_left_out_and_said(caplog):
+    """Every customer of Azure has an own address; a warning says which variable holds it."""
+    assert from_env(AZURE_OPENAI_API_KEY="k-azure", AZURE_MODELS="d").providers == ()
+    assert "AZURE_OPENAI_ENDPOINT" in caplog.text
+
+
 def test_any_known_base_url_can_be_overridden():
     """A URL from the environment keeps the vendor, and drops its free limits and prices."""
     (usual,) = from_env(GROQ_API_KEY=KEY).resolve()

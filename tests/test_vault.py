@@ -69,6 +69,15 @@ def test_the_same_key_under_two_names_counts_once():
     assert [key.variable for key in find_keys(["A", "B"], environ)] == ["A", "B_KEYS"]
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_quotes_around_a_variable_are_no_part_of_the_key(quote):
+    """Docker's and other loaders of .env files keep them, around one key, a list, or each of it."""
+    environ = {"K": f" {quote}one-key{quote}", "KS": f"{quote}two,three{quote}",
+               "K_KEYS": f"{quote}four{quote},{quote}five{quote}"}  # fmt: skip
+    found = [key.secret.get_secret_value() for key in find_keys(["K"], environ)]
+    assert found == ["one-key", "two", "three", "four", "five"]
+
+
 @pytest.mark.parametrize("name", ["GROQ_API_KEY_3", "GROQ_API_KEYS"])
 def test_a_broken_variable_is_named_and_not_quoted(name):
     """The error names the variable and shows nothing of what it holds."""

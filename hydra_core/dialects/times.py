@@ -55,6 +55,11 @@ def _date_pattern() -> re.Pattern[str]:
     )
 
 
+@cache
+def _asctime_pattern() -> re.Pattern[str]:
+    return re.compile(r"[a-z]{3} ([a-z]{3}) +(\d{1,2}) (\d{2}:\d{2}:\d{2}) (\d{4})", re.IGNORECASE)
+
+
 def number(text: str) -> float | None:
     """A plain number that is finite and not negative."""
     try:
@@ -113,8 +118,10 @@ def go_duration(text: str) -> float | None:
 
 
 def http_date(text: str) -> float | None:
-    """The epoch of an HTTP date (RFC 9110: `Wed, 21 Oct 2026 07:28:00 GMT`)."""
-    match = _date_pattern().fullmatch(text.strip())
+    """The epoch of an HTTP date (RFC 9110: `Wed, 21 Oct 2026 07:28:00 GMT`, and its old forms)."""
+    old = _asctime_pattern().fullmatch(text.strip())
+    text = f"{old[2]} {old[1]} {old[4]} {old[3]}" if old else text.strip()
+    match = _date_pattern().fullmatch(text)
     if match is None or match.group(2).lower() not in _MONTHS:
         return None
     day, month, year, hour, minute, second = match.groups()

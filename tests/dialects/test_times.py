@@ -60,6 +60,7 @@ def test_what_is_no_duration_is_none(text):
         ("2026-10-01T14:00:05+02:00", 5.0),
         ("Thu, 01 Oct 2026 12:01:00 GMT", 60.0),
         ("Thursday, 01-Oct-26 12:01:00 GMT", 60.0),
+        ("Thu Oct  1 12:01:00 2026", 60.0),
         ("Thu, 01 Oct 2026 11:59:59 GMT", None),
         ("2026-10-01T11:59:59.5Z", None),
         (str(NOON - 1), None),
