@@ -33,10 +33,12 @@ _NO_ETA = {
     "estado de cada llave.",
 }
 _OFFLINE = {
-    "en": "No provider can be reached: this machine seems to be offline. Your keys are well, and "
-    "are used again as soon as one answers; the next try is due in about {eta}.",
-    "es": "No se alcanza a ningún proveedor: esta máquina parece estar sin conexión. Tus llaves "
-    "están bien y se usarán en cuanto uno responda; el próximo intento será en unos {eta}.",
+    "en": "No provider can be reached: this machine seems to be offline (if it is not, check "
+    "base_url and the server behind it). Your keys are well, and are used again as soon as one "
+    "answers; the next try is due in about {eta}.",
+    "es": "No se alcanza a ningún proveedor: esta máquina parece estar sin conexión (si no lo "
+    "está, revisa base_url y el servidor que hay detrás). Tus llaves están bien y se usarán en "
+    "cuanto uno responda; el próximo intento será en unos {eta}.",
 }
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 # A reply that was cut short answers the request that was content with it, and no other.

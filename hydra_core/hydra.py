@@ -376,7 +376,8 @@ class Hydra:
 
         self._check_open()
         request = lease_request(locals())
-        return HeldLease(self._gate, self._pool.exchange, self._journey(request, tokens=tokens))
+        journey = self._journey(request, tokens=tokens)
+        return HeldLease(self._gate, self._pool.exchange, journey, self._tally.called)
 
     def rotate(
         self,
@@ -401,7 +402,7 @@ class Hydra:
             self._check_open()
             return self._journey(request, tokens=tokens)
 
-        return Rotate(self._gate, self._pool.exchange, journey)
+        return Rotate(self._gate, self._pool.exchange, journey, self._tally.called)
 
     def http_client(self, library: Library = "auto", **client_options: Any) -> Any:
         """An HTTP client that rotates keys below any SDK which takes `http_client=`.
@@ -597,7 +598,7 @@ class Hydra:
         left = journey.deadline - self._gate.clock()
         reply = self._ladder.instead(journey.request, error, left)
         self._tally.degraded(reply)
-        return reply
+        return replace(reply, latency=self._gate.clock() - journey.started)
 
     def _key_rows(self) -> dict[str, list[dict[str, Any]]]:
         from hydra_core.engine.report import disabled_row, key_rows

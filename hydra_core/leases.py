@@ -6,15 +6,15 @@ import contextlib
 import functools
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.errors import HydraError
-from hydra_core.messages import Reply, Usage
+from hydra_core.messages import OK, Reply, Usage
 from hydra_core.wire import Answer, Verdict
 
 if TYPE_CHECKING:
@@ -25,16 +25,26 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.dispatch import Dispatch
     from hydra_core.engine.steps import Step
+    from hydra_core.messages import Attempt
     from hydra_core.vault import Secret
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Tell(Protocol):
+    """Hears how a call ended that was sent with our keys."""
+
+    def __call__(self, attempts: Sequence[Attempt], *, served: bool) -> None: ...
+
+
 class HeldLease:
     """The right to one call with one key. Use it as a context manager, sync or async."""
 
-    def __init__(self, gate: Gate, exchange: Exchange, journey: Dispatch) -> None:
+    def __init__(
+        self, gate: Gate, exchange: Exchange, journey: Dispatch, tell: Tell | None = None
+    ) -> None:
         self._gate = gate
+        self._tell = tell
         self._exchange = exchange
         self._journey = journey
         self._begun = False
@@ -149,22 +159,29 @@ class HeldLease:
         if error is None:
             # A lease without a count keeps its reservation: the tokens were announced.
             self._gate.report(self._journey, Answer(Verdict(), usage=self._used))
+            self._ended_with(served=True)
             return False
         verdict = verdict_of(error, self._held, self._exchange)
         if verdict is None:
             self._gate.abandon(self._journey)
             return False
         self._gate.report(self._journey, Answer(verdict))
+        self._ended_with(served=False)
         return True
+
+    def _ended_with(self, *, served: bool) -> None:
+        if self._tell is not None:
+            self._tell(self._journey.attempts, served=served)
 
 
 class Rotate:
     """The decorator that `Hydra.rotate` returns."""
 
     def __init__(
-        self, gate: Gate, exchange: Exchange, journey: Callable[[], Dispatch]
+        self, gate: Gate, exchange: Exchange, journey: Callable[[], Dispatch], tell: Tell
     ) -> None:
         self._gate = gate
+        self._tell = tell
         self._exchange = exchange
         self._journey = journey
 
@@ -224,6 +241,8 @@ class Rotate:
                         return result
             finally:
                 self._gate.abandon(journey)
+                if journey.attempts:
+                    self._tell(journey.attempts, served=journey.attempts[-1].outcome == OK)
 
         return wrapper
 
@@ -254,13 +273,13 @@ class Rotate:
                         return result
             finally:
                 self._gate.abandon(journey)
+                if journey.attempts:
+                    self._tell(journey.attempts, served=journey.attempts[-1].outcome == OK)
 
         return wrapper
 
 
-def verdict_of(
-    error: BaseException, deployment: Deployment, exchange: Exchange
-) -> Verdict | None:
+def verdict_of(error: BaseException, deployment: Deployment, exchange: Exchange) -> Verdict | None:
     """What an SDK's exception says of the key that was used; None when it says nothing.
 
     Read are `response` (`status_code`, `headers`, `content`) and `status_code`, as the

@@ -11,7 +11,7 @@ from hydra_core.engine.faults import PLAIN_WORDS
 from hydra_core.messages import OK, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hydra_core.errors import HydraError
     from hydra_core.messages import Attempt, Reply
@@ -60,6 +60,12 @@ class Tally:
             else:
                 self._cost += reply.usage.cost_usd
             self._tried(reply.attempts)
+
+    def called(self, attempts: Sequence[Attempt], *, served: bool) -> None:
+        """A call that somebody else sent with our keys has ended."""
+        with self._lock:
+            self._tried(tuple(attempts))
+            self._kinds["full" if served else "not served"] += 1
 
     def gave_up(self, error: HydraError) -> None:
         """No answer; what was tried still counts."""

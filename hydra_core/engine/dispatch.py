@@ -93,6 +93,11 @@ class Dispatch:
         """When the call must have ended, in monotonic seconds."""
         return self._deadline
 
+    @property
+    def started(self) -> float:
+        """When the call began, in monotonic seconds."""
+        return self._started
+
     def next_step(self, manager: KeyManager, now: float) -> Step:
         """What the driver must do now."""
         if self._answered is not None:

@@ -74,8 +74,10 @@ class Impasse:
             )
         eta = None if start == NEVER else max(0.0, start - now)
         if eta is None and self._never_fits(now):
+            tokens = self.size.known_tokens
+            what = f"{self.size.chars} characters" if tokens is None else f"{tokens:.0f} tokens"
             return RequestRejected(
-                f"a request of about {self.size.chars} characters is larger than the token "
+                f"a request of about {what} is larger than the token "
                 "limit or the budget of every eligible key; shorten it, lower max_tokens, or use "
                 f"swarm().{self._trail(now)}",
                 attempts=self.attempts,

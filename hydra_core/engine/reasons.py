@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.routing import Route
 
-OFFLINE: Final = "no provider can be reached: this machine seems to be offline"
+OFFLINE: Final = (
+    "no provider can be reached: this machine seems to be offline (if it is not, check base_url "
+    "and the server behind it)"
+)
 REFUSED: Final = (
     "every key of this route was refused as invalid (HTTP 401 or 403). Check their values, and "
     "base_url if it is set, then start again"

@@ -59,6 +59,15 @@ def test_the_notice_speaks_the_readers_language(caller, pool, serve, language, w
     assert "auth" in reply.text
 
 
+def test_a_notice_tells_how_long_the_call_took(caller, pool, serve):
+    """A call that waited and tried before it degraded has its latency, as an answer has."""
+    fake = serve(latency=0.05)
+    fake.fail("rate_limit", retry_after=50)
+    reply = caller.chat(pool(fake, max_wait=0.0), "hello")
+    assert reply.kind == "wait"
+    assert reply.latency >= sum(attempt.latency for attempt in reply.attempts) > 0
+
+
 @STREAM
 def test_dead_keys_are_told_at_once_and_not_asked_again(caller, pool, serve, stream):
     """When all keys are dead every call ends at once, without another call to the provider."""

@@ -218,3 +218,28 @@ async def test_a_cancelled_wait_for_a_lease_leaves_the_line(serve):
             assert hydra._gate.waiting == 0
         async with hydra.lease(max_wait=0.0) as lease:
             assert lease.key == "fake-1"
+
+
+def test_leases_are_in_the_report_like_any_call(caller, pool, serve):
+    """Their attempts, errors and ends are counted, for a lease and for a rotated function."""
+    fake = serve()
+    hydra = pool(fake)
+    caller.lease(hydra, post)
+    fake.fail("rate_limit", times=1, retry_after=50)
+    with pytest.raises(httpx2.HTTPStatusError):
+        caller.lease(hydra, post)
+    fake.kill(1)
+
+    @hydra.rotate()
+    def refused(api_key):
+        raise Unwell(401)
+
+    with pytest.raises(Unwell):
+        refused()
+    health = hydra.health()
+    provider = health["providers"]["fake"]
+    assert (health["total_requests"], provider["total_requests"]) == (3, 3)
+    assert (provider["total_failures"], provider["last_error_type"]) == (2, "auth")
+    faults = [error["fault"] for error in health["recent_errors"]]
+    assert faults == ["rate_limit_minute", "auth"]
+    assert {k: n for k, n in hydra.stats()["replies"].items() if n} == {"full": 1, "not served": 2}
