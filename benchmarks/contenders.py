@@ -67,10 +67,13 @@ class ByHydra:
     """Hydra on its defaults, with the caller's patience."""
 
     def __init__(self, target: Target) -> None:
-        self._hydra = Hydra(dict(target.config))
+        self._config = dict(target.config)
+        self._hydra = Hydra(self._config)
 
     async def warm(self) -> None:
-        """Nothing: what Hydra builds lazily is part of its makespan."""
+        """Another pool asks once: modules are loaded, but the one that competes knows nothing."""
+        async with Hydra(self._config) as other:
+            await other.achat("warm up", max_tokens=ANSWER_TOKENS)
 
     async def ask(self, size: int, *, stream: bool = False) -> Ending:
         """A wait is no answer, but it says when to ask again."""
