@@ -59,10 +59,12 @@ class Chooser:
         self._sample = _STRICT_SAMPLE if strategy in _STRICT else _SAMPLE
         self._rotate_at = rotate_at
         self._rosters: dict[Deployment, list[Roster]] = {d: [] for d in deployments}
+        self.stirred: set[QuotaGroup] = set()  # what changed since those who wait were served
 
     def stir(self, deployments: Iterable[Deployment]) -> None:
         """Something about them changed: look at them again."""
         for deployment in deployments:
+            self.stirred.add(deployment.group)
             for roster in self._rosters[deployment]:
                 roster.stir(deployment)
 
@@ -198,8 +200,8 @@ class Chooser:
         avoid: Avoid,
         now: float,
         claimed: Collection[QuotaGroup] = NOBODY,
-    ) -> tuple[float, QuotaGroup | None]:
-        """When, and in which group outside of `claimed`, such a request could start next.
+    ) -> tuple[float, Deployment | None]:
+        """When, and where outside of the groups in `claimed`, such a request could start next.
 
         A start that is not later than `now` means that it may be chosen: whoever rested
         only for larger requests of its size class is ready again.
@@ -220,7 +222,21 @@ class Chooser:
             if where is not None and soonest <= now:
                 roster.stir(where)
                 break
-        return soonest, None if where is None else where.group
+        return soonest, where
+
+    @staticmethod
+    def any_before(
+        start: float, some: Iterable[Deployment], asked: tuple[Route, Size, Avoid], now: float
+    ) -> bool:
+        """True when such a request could start before `start` at one of some deployments."""
+        route, size, avoid = asked
+        return any(
+            deployment in route.members
+            and deployment.hard_until < start
+            and not avoids(avoid, deployment)
+            and _expected(deployment, size, now) < start
+            for deployment in some
+        )
 
 
 def need_of(deployment: Deployment, size: Size) -> float:

@@ -21,7 +21,6 @@ from hydra_core.messages import OK, Attempt, ChatRequest, Fault, Reply, Usage
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment, Lease
     from hydra_core.engine.key_manager import KeyManager
-    from hydra_core.engine.promise import Promise
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.routing import Route
     from hydra_core.engine.size import Size
@@ -107,7 +106,7 @@ class Dispatch:
         if self._error is not None:
             return GiveUp(self._error)
         if self._over(now):
-            return self._give_up(manager, self._promise(manager, now).likely, now)
+            return self._give_up(manager, self._promise(manager, now), now)
         lease = self._take(manager, now)
         if lease is not None:
             return self._send(lease, now)
@@ -120,7 +119,7 @@ class Dispatch:
             if lease is not None:
                 return self._send(lease, now)
             if manager.room.overfull:
-                return self._refuse(manager, self._promise(manager, now).likely, now)
+                return self._refuse(manager, self._promise(manager, now), now)
         return self._wait(manager, now)
 
     def _retake(self, manager: KeyManager, kept: Reply, now: float) -> Step:
@@ -167,10 +166,9 @@ class Dispatch:
         limit = min(self._deadline - _TOO_SHORT, now + allowed - waited)
         if ticket.start <= limit and now < limit:
             return self._park(ticket, ticket.start, now)
-        promise = self._promise(manager, now)
-        if promise.surely <= limit and now < limit:
+        if now < limit and manager.room.keeps(ticket, limit, now):
             return self._park(ticket, limit, now)  # its bell rings when its turn comes
-        return self._refuse(manager, promise.likely, now)
+        return self._refuse(manager, self._promise(manager, now), now)
 
     def _park(self, ticket: Ticket, until: float, now: float) -> Park:
         longest = _LONGEST_PARK if ticket.start < NEVER else _LONGEST_BEHIND
@@ -178,7 +176,7 @@ class Dispatch:
         ticket.parked_until = now + seconds
         return Park(ticket, seconds)
 
-    def _promise(self, manager: KeyManager, now: float) -> Promise:
+    def _promise(self, manager: KeyManager, now: float) -> float:
         """When this request can start, those counted who go before it."""
         ticket = self._ticket or manager.room.ticket(
             self._route, self._size, self._avoid, self.request.priority

@@ -36,7 +36,8 @@ _GROUPS: Final = 32
 _RETURNS: Final = 64
 # Moments at which starts are counted: from 50 ms to two days, each a tenth after the last.
 _MOMENTS: Final = tuple(0.05 * 1.1**step for step in range(160))
-_HALVINGS: Final = 8  # of the tenth between two of them: right to a minute in half a day
+_HALVINGS: Final = 8  # of the tenth between two of them: right to a minute in half a day,
+_RIGHT: Final = 0.05  # and no better than to so many seconds
 _USUAL_LATENCY: Final = 1.0
 _ALIKE: Final = 1.1
 _STAY: Final = 0.8  # of those ahead so many are sure to stay, less one
@@ -55,10 +56,13 @@ class Demand:
     loads: tuple[tuple[float, float], ...]
     whole: bool
 
+    def count(self, unit: float) -> float:
+        """How many requests of a size it amounts to, a larger one counting as one."""
+        return sum(some * min(1.0, size / unit) for size, some in self.loads)
+
     def at_least(self) -> Demand:
         """What is left of it when some of those ahead give up, and larger ones are passed."""
-        count = sum(min(1.0, size) * some for size, some in self.loads)
-        stay = 1.0 + max(0.0, _STAY * (count - 1.0) - 1.0)
+        stay = 1.0 + max(0.0, _STAY * (self.count(1.0) - 1.0) - 1.0)
         return Demand(((1.0, stay),), self.whole)
 
 
@@ -69,22 +73,32 @@ def demand_until(ticket: Ticket, queues: Iterable[Queue], passes: int) -> Demand
     interactive ones for each batch one.
     """
     own = max(1, ticket.size.rough_tokens)
-    mine: list[tuple[float, float]] = [(1.0, 1.0)]
-    others: list[tuple[float, float]] = []
+    mine: list[tuple[int, float, float]] = [(ticket.kind.size, 1.0, 1.0)]
+    others: list[tuple[int, float, float]] = []
     for queue in queues:
         if queue:
             size = max(1.0, queue.tokens / len(queue)) / own
+            about = queue.tickets[0].kind.size
             if queue.batch != ticket.kind.batch:
-                others.append((size, len(queue)))
+                others.append((about, size, len(queue)))
             elif before := queue.ahead(ticket.order):
-                mine.append((size, before))
-    until = sum(count for _, count in mine)
+                mine.append((about, size, before))
+    until = sum(count for _, _, count in mine)
     between = passes * until if ticket.kind.batch else (until - 1.0) // passes
     if others and between:
-        part = min(1.0, between / sum(count for _, count in others))
-        mine += [(size, part * count) for size, count in others]
-    sizes = [size for size, _ in mine]
-    return Demand(tuple(mine), max(sizes) < _ALIKE * min(sizes))
+        part = min(1.0, between / sum(count for _, _, count in others))
+        mine += [(about, size, part * count) for about, size, count in others]
+    sizes = [size for _, size, _ in mine]
+    return Demand(_grouped(mine), max(sizes) < _ALIKE * min(sizes))
+
+
+def _grouped(loads: Iterable[tuple[int, float, float]]) -> tuple[tuple[float, float], ...]:
+    """One load for each class of size: (mean size, count)."""
+    classes: dict[int, tuple[float, float]] = {}
+    for about, size, count in loads:
+        total, number = classes.get(about, (0.0, 0.0))
+        classes[about] = total + size * count, number + count
+    return tuple((total / number, number) for total, number in classes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +126,10 @@ class _Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """One quota group: when it may be used again, its limits, and whose tokens it counts."""
+class Source:
+    """One quota group at `taken`: when it may be used again, its limits, whose tokens it counts."""
 
+    taken: float
     rest: float
     model: ModelFacts
     flows: tuple[_Flow, ...]
@@ -125,17 +140,31 @@ class _Source:
             return 0.0
         least = inf
         for flow in self.flows:
-            need = max(1.0, min(tokens, flow.limit)) if flow.tokens else 1.0
-            least = min(least, flow.starts(after, self.rest, need, whole=whole))
+            need = 1.0
+            if flow.tokens and tokens > 1.0:
+                need = min(flow.limit, tokens)
+            starts = flow.starts(after, self.rest, need, whole=whole)
+            if starts < least:
+                least = starts
         return least
 
 
+Sources = dict[tuple["Deployment", ...], Source]
+"""Photographs of groups, by those of their deployments that are in question."""
+
+
 class Forecast:
-    """A photograph of what some routes together can start, taken at `now` (monotonic seconds)."""
+    """What some routes together can start from `now` on (monotonic seconds).
 
-    __slots__ = ("_counted", "_scale", "_sources", "now", "routes")
+    Photographs that were taken at `since` or later are used again, others taken anew;
+    `taken` is the time of the oldest.
+    """
 
-    def __init__(self, routes: tuple[Route, ...], size: Size, now: float) -> None:
+    __slots__ = ("_counted", "_scale", "_sources", "now", "routes", "taken")
+
+    def __init__(
+        self, routes: tuple[Route, ...], size: Size, now: float, known: Sources, since: float
+    ) -> None:
         self.routes = routes
         self.now = now
         members: dict[QuotaGroup, dict[Deployment, None]] = {}
@@ -144,10 +173,25 @@ class Forecast:
                 if deployment.hard_until != NEVER:
                     members.setdefault(deployment.group, {})[deployment] = None
         every = max(1, len(members) // _GROUPS)
-        some = list(members.items())[::every]
+        some = list(members.values())[::every]
         self._scale = len(members) / len(some) if some else 0.0
-        self._sources = [_source(group, list(keys), size, now) for group, keys in some]
+        self._sources: list[Source] = []
+        for keys in map(tuple, some):
+            source = known.get(keys)
+            if source is None or source.taken < since:
+                source = known[keys] = _source(keys, size, now)
+            self._sources.append(source)
+        self.taken = min((source.taken for source in self._sources), default=now)
         self._counted: dict[tuple[object, ...], float] = {}
+
+    def covers(self, demand: Demand, size: Size, seconds: float) -> bool:
+        """True when all of a demand may have started after so many seconds."""
+        loads = demand.loads if not demand.whole else demand.loads[:1]
+        return all(
+            self._starts(seconds, size, unit, whole=demand.whole)
+            >= demand.count(unit) - _ROUNDING
+            for unit, _ in loads
+        )
 
     def seconds(self, size: Size, demand: Demand) -> float:
         """How long until all of a demand has started, at most two days; `size` is the last's.
@@ -158,8 +202,7 @@ class Forecast:
         """
         wait = 0.0
         for unit, _ in demand.loads if not demand.whole else demand.loads[:1]:
-            count = sum(some * min(1.0, load / unit) for load, some in demand.loads)
-            wait = self._until(count, size, unit, wait, whole=demand.whole)
+            wait = self._until(demand.count(unit), size, unit, wait, whole=demand.whole)
         return wait
 
     def _until(
@@ -181,6 +224,8 @@ class Forecast:
                 low = middle + 1
         before, by = max(least, _MOMENTS[low - 1] if low else 0.0), _MOMENTS[low]
         for _ in range(_HALVINGS):
+            if by - before <= _RIGHT:
+                break
             moment = (before + by) / 2
             if self._starts(moment, size, unit, whole=whole) >= count:
                 by = moment
@@ -195,7 +240,11 @@ class Forecast:
         known = self._counted.get(asked)
         if known is None:
             known = self._counted[asked] = self._scale * sum(
-                source.starts(seconds, unit * _likely(source.model, size), whole=whole)
+                source.starts(
+                    seconds + self.now - source.taken,
+                    unit * _likely(source.model, size),
+                    whole=whole,
+                )
                 for source in self._sources
             )
         return known
@@ -209,11 +258,13 @@ def _likely(model: ModelFacts, size: Size) -> float:
     return model.prompt_tokens(size) + min(room, model.usual_output)
 
 
-def _source(group: QuotaGroup, members: list[Deployment], size: Size, now: float) -> _Source:
+def _source(members: tuple[Deployment, ...], size: Size, now: float) -> Source:
+    group = members[0].group
     rest = min(rested_at(key, size, now)[0] for key in members)
     seen = [key.score.latency for key in members if key.score.latency is not None]
     latency = sum(seen) / len(seen) if seen else _USUAL_LATENCY
-    return _Source(max(0.0, rest - now), members[0].model, tuple(_flows(group, latency, now)))
+    flows = tuple(_flows(group, latency, now))
+    return Source(now, max(0.0, rest - now), members[0].model, flows)
 
 
 def _flows(group: QuotaGroup, latency: float, now: float) -> Iterator[_Flow]:

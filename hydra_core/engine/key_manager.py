@@ -76,7 +76,11 @@ class KeyManager:
         self._members: dict[Rest, list[Deployment]] = defaultdict(list)
         self._sharers: dict[QuotaGroup, list[Deployment]] = defaultdict(list)
         self.room = WaitingRoom(
-            self._chooser, grant=self._grant, refund=self.refund, most=settings.max_waiting
+            self._chooser,
+            self._sharers,
+            grant=self._grant,
+            refund=self.refund,
+            most=settings.max_waiting,
         )
         for deployment in self.deployments:
             self._sharers[deployment.group].append(deployment)
@@ -118,6 +122,7 @@ class KeyManager:
     def _grant(self, choice: Choice, size: Size, now: float) -> Lease:
         deployment = choice.deployment
         charges = deployment.group.charge(choice.tokens, now)
+        self._chooser.stirred.add(deployment.group)
         deployment.in_flight += 1
         deployment.calls += 1
         self._sequence += 1

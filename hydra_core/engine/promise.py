@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.forecast import Forecast, demand_until
 from hydra_core.engine.windows import NEVER
@@ -11,21 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hydra_core.engine.choice import Chooser
+    from hydra_core.engine.forecast import Demand, Sources
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.routing import Route
 
 # What is surely waited: this share of the least wait that a forecast tells, less a second.
 _SURE: Final = 0.97
 _DOUBT: Final = 1.0
-# A forecast is used again as long as its age is so small a part of the wait it tells.
+# A photograph is used again as long as its age is so small a part of the wait in question.
 _AGE: Final = 0.03
-
-
-class Promise(NamedTuple):
-    """When a request starts (monotonic seconds): surely not before, and as far as is known."""
-
-    surely: float
-    likely: float
 
 
 class Promises:
@@ -35,43 +29,71 @@ class Promises:
     each batch one.
     """
 
-    __slots__ = ("_chooser", "_passes", "_pictures", "_routes")
+    __slots__ = ("_chooser", "_forecasts", "_passes", "_photographs", "_routes")
 
     def __init__(self, chooser: Chooser, waiting: Collection[Route], passes: int) -> None:
         self._chooser = chooser
         self._routes = waiting
         self._passes = passes
-        self._pictures: dict[Route, list[Forecast]] = {}
+        self._forecasts: dict[Route, list[Forecast]] = {}
+        self._photographs: Sources = {}
 
     def forget(self) -> None:
         """Somebody waits for another route than before, or nobody for one of them."""
-        self._pictures.clear()
+        self._forecasts.clear()
+        if not self._routes:
+            self._photographs.clear()
 
-    def of(self, ticket: Ticket, now: float) -> Promise:
-        """When a ticket will start, with all who go before it; it need not stand in line."""
-        alone, _ = self._chooser.earliest(ticket.route, ticket.size, ticket.avoid, now)
+    def of(self, ticket: Ticket, now: float) -> float:
+        """When a ticket starts as far as is known, in monotonic seconds: if nobody ahead gives up.
+
+        It need not stand in line.
+        """
+        alone = self._alone(ticket, now)
         if alone == NEVER or not self._routes:
-            return Promise(alone, alone)
+            return alone
         if ticket.start < NEVER:
-            return Promise(alone, ticket.start)
-        least, most = self._forecast(ticket, now)
-        return Promise(max(alone, now + _SURE * (least - now) - _DOUBT), max(alone, most))
+            return ticket.start
+        forecasts = self._forecasts_of(ticket, now, since=-NEVER)
+        start = self._start(ticket, forecasts)
+        since = now - _AGE * (start - now)
+        if any(forecast.taken < since for forecast in forecasts):
+            start = self._start(ticket, self._forecasts_of(ticket, now, since))
+        return max(alone, start)
 
-    def _forecast(self, ticket: Ticket, now: float) -> tuple[float, float]:
-        """By the flow of what can start; a picture a little old is good enough."""
-        pictures = self._pictures.get(ticket.route)
-        if pictures is not None:
-            taken = pictures[0].now
-            least, most = self._waits(ticket, pictures)
-            if now - taken <= _AGE * most:
-                return taken + least, taken + most
-        pictures = self._pictures[ticket.route] = self._photograph(ticket, now)
-        least, most = self._waits(ticket, pictures)
-        return now + least, now + most
+    def keeps(self, ticket: Ticket, limit: float, now: float) -> bool:
+        """True unless the ticket will surely start after `limit`: less work than to say when."""
+        if self._alone(ticket, now) > limit:
+            return False
+        if not self._routes or ticket.start < NEVER:
+            return True
+        wait = (limit + _DOUBT - now) / _SURE
+        return all(
+            forecast.covers(
+                self._demand(ticket, forecast).at_least(), ticket.size, now + wait - forecast.now
+            )
+            for forecast in self._forecasts_of(ticket, now, now - _AGE * wait)
+        )
 
-    def _photograph(self, ticket: Ticket, now: float) -> list[Forecast]:
-        """What its route can start; and, where others wait for some of that, all of them."""
+    def _alone(self, ticket: Ticket, now: float) -> float:
+        return self._chooser.earliest(ticket.route, ticket.size, ticket.avoid, now)[0]
+
+    def _start(self, ticket: Ticket, forecasts: list[Forecast]) -> float:
+        return max(
+            forecast.now + forecast.seconds(ticket.size, self._demand(ticket, forecast))
+            for forecast in forecasts
+        )
+
+    def _demand(self, ticket: Ticket, forecast: Forecast) -> Demand:
+        queues = (queue for route in forecast.routes for queue in route.line.queues.values())
+        return demand_until(ticket, queues, self._passes)
+
+    def _forecasts_of(self, ticket: Ticket, now: float, since: float) -> list[Forecast]:
+        """For its route alone; and, where others wait for some of that, for all of them."""
         route = ticket.route
+        known = self._forecasts.get(route)
+        if known is not None and all(forecast.taken >= since for forecast in known):
+            return known
         groups = {deployment.group for deployment in route.deployments}
         others = [
             other
@@ -79,14 +101,6 @@ class Promises:
             if other is not route and any(d.group in groups for d in other.deployments)
         ]
         sets = [(route,), (route, *others)] if others else [(route,)]
-        return [Forecast(routes, ticket.size, now) for routes in sets]
-
-    def _waits(self, ticket: Ticket, pictures: list[Forecast]) -> tuple[float, float]:
-        """Seconds from the picture on: if some of those ahead give up, and if nobody does."""
-        least = most = 0.0
-        for picture in pictures:
-            queues = (queue for route in picture.routes for queue in route.line.queues.values())
-            demand = demand_until(ticket, queues, self._passes)
-            least = max(least, picture.seconds(ticket.size, demand.at_least()))
-            most = max(most, picture.seconds(ticket.size, demand))
-        return least, most
+        made = [Forecast(routes, ticket.size, now, self._photographs, since) for routes in sets]
+        self._forecasts[route] = made
+        return made

@@ -54,13 +54,14 @@ class Route:
     `windowed` are the models among them whose context window is known.
     """
 
-    __slots__ = ("deployments", "line", "name", "tiers", "windowed")
+    __slots__ = ("deployments", "line", "members", "name", "tiers", "windowed")
 
     def __init__(self, name: str, tiers: Sequence[Sequence[Deployment]]) -> None:
         self.name = name
         self.tiers = tuple(Tier(tuple(tier)) for tier in tiers if tier)
         self.line = WaitingLine()
         self.deployments = tuple(d for tier in self.tiers for d in tier.deployments)
+        self.members = frozenset(self.deployments)
         self.windowed = frozenset(d.model for d in self.deployments if d.model.context_window)
 
     def __repr__(self) -> str:

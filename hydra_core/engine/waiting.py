@@ -15,15 +15,16 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.promise import Promise, Promises
+from hydra_core.engine.look import Look, Looks
+from hydra_core.engine.promise import Promises
 from hydra_core.engine.queue import Ticket
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hydra_core.engine.choice import Choice, Chooser
-    from hydra_core.engine.deployment import Lease
+    from hydra_core.engine.deployment import Deployment, Lease
     from hydra_core.engine.exclusion import Avoid
     from hydra_core.engine.queue import Queue
     from hydra_core.engine.quota import QuotaGroup
@@ -45,14 +46,16 @@ _BEFORE_ALL: Final = (-NEVER, 0)
 class WaitingRoom:
     """The lines of all routes of one pool, and whom to wake.
 
-    `grant` charges a choice and makes it a lease; `refund` gives a lease back unused,
-    and then serves who waits. `most` may wait at once, None: any number.
+    `sharers` are the deployments of each group. `grant` charges a choice and makes it a
+    lease; `refund` gives a lease back unused, and then serves who waits. `most` may wait at
+    once, None: any number.
     """
 
     __slots__ = (
         "_chooser",
         "_front",
         "_grant",
+        "_looks",
         "_most",
         "_passed",
         "_promises",
@@ -67,12 +70,14 @@ class WaitingRoom:
     def __init__(
         self,
         chooser: Chooser,
+        sharers: Mapping[QuotaGroup, Sequence[Deployment]],
         *,
         grant: Callable[[Choice, Size, float], Lease],
         refund: Callable[[Lease, float], None],
         most: int | None = None,
     ) -> None:
         self._chooser = chooser
+        self._looks = Looks(chooser, sharers)
         self._grant = grant
         self._refund = refund
         self._most = most
@@ -80,7 +85,7 @@ class WaitingRoom:
         self._routes: dict[Route, None] = {}
         self._promises = Promises(chooser, self._routes, PASSES)
         self._rung: list[Ticket] = []
-        self._front: list[Ticket] = []  # who was looked at last, and waits on
+        self._front: dict[Ticket, Look] = {}  # who was looked at last, and waits on
         self._passed = 0  # interactive grants since the batch request that is next came to be so
         self.due = NEVER  # when somebody can start next, as far as is known
         self._turn: Ticket | None = None  # the batch request that goes before all
@@ -112,9 +117,13 @@ class WaitingRoom:
         self._sequence += 1
         return Ticket(route, size, avoid, priority, self._sequence)
 
-    def promise(self, ticket: Ticket, now: float) -> Promise:
+    def promise(self, ticket: Ticket, now: float) -> float:
         """When a ticket will start, with all who go before it; it need not stand in line."""
         return self._promises.of(ticket, now)
+
+    def keeps(self, ticket: Ticket, limit: float, now: float) -> bool:
+        """True unless a ticket will surely start after `limit`."""
+        return self._promises.keeps(ticket, limit, now)
 
     def _stand(self, ticket: Ticket) -> bool:
         if ticket.route not in self._routes:
@@ -153,8 +162,7 @@ class WaitingRoom:
         lease, ticket.lease = ticket.lease, None
         return lease
 
-    @staticmethod
-    def _renewed(lease: Lease, now: float) -> bool:
+    def _renewed(self, lease: Lease, now: float) -> bool:
         """Charge it anew; False when it can no longer be used.
 
         Its deployment may have come to rest, or its booking expired and others used that room.
@@ -165,6 +173,7 @@ class WaitingRoom:
         if lease.spend is not None:
             usable &= lease.spend.renewed(now)
         lease.charges = group.charge(lease.tokens, now)
+        self._chooser.stirred.add(group)
         lease.granted = now
         return usable
 
@@ -174,9 +183,9 @@ class WaitingRoom:
         Walks all who wait in their order, but looks at one ticket of each queue only: while
         it cannot start, none behind it in its queue can. Those count by what they claim.
         """
-        for ticket in self._front:
+        before, self._front = self._front, {}
+        for ticket in before:
             ticket.start = NEVER
-        self._front = []
         claimed: set[QuotaGroup] = set()
         unseen = dict.fromkeys(self._queues())
         walk = [self._place(queue, 0) for queue in unseen]
@@ -187,9 +196,9 @@ class WaitingRoom:
             if at == 0 and (queue not in unseen or entry != self._place(queue, 0)):
                 continue  # it came to be its turn since, and it stands there as well
             ticket = queue.tickets[at]
-            choice, group = self._look(ticket, now, claimed)
-            if choice is not None:
-                turn = self._serve_ticket(ticket, choice, now)
+            found = self._look(ticket, before.get(ticket), now, claimed)
+            if not isinstance(found, Look):
+                turn = self._serve_ticket(ticket, found, now)
                 if turn is not None:
                     heappush(walk, self._place(turn, 0))
                 if at == len(queue):
@@ -197,13 +206,16 @@ class WaitingRoom:
                     continue
             else:
                 unseen.pop(queue, None)
-                self._front.append(ticket)
+                self._front[ticket] = found
+                ticket.start = found.start
                 at += 1
-                if group is not None:
-                    claimed.add(group)
-                if group is None or at == min(len(queue), _CLAIMS):
+                if found.group is None:
+                    continue
+                claimed.add(found.group)
+                if at == min(len(queue), _CLAIMS):
                     continue
             heappush(walk, self._place(queue, at))
+        self._looks.done()
         self.due = min((ticket.start for ticket in self._front), default=NEVER)
         self._keep_watch()
 
@@ -216,17 +228,19 @@ class WaitingRoom:
         return (_BEFORE_ALL if ticket is self._turn else ticket.order), at, queue
 
     def _look(
-        self, ticket: Ticket, now: float, claimed: set[QuotaGroup]
-    ) -> tuple[Choice | None, QuotaGroup | None]:
-        """Who may serve this ticket now, else the group in which it will start."""
+        self, ticket: Ticket, last: Look | None, now: float, claimed: set[QuotaGroup]
+    ) -> Choice | Look:
+        """Who may serve this ticket now, else where it will start."""
+        if last is not None and self._looks.hold(last, ticket, now, claimed):
+            return last
         chooser, asked = self._chooser, (ticket.route, ticket.size, ticket.avoid, now, claimed)
         choice = chooser.choose(*asked)
         if choice is not None:
-            return choice, None
-        ticket.start, group = chooser.earliest(*asked)
-        if ticket.start <= now:
+            return choice
+        look = self._looks.anew(ticket, now, claimed)
+        if look.start <= now:
             choice = chooser.choose(*asked)
-        return choice, group
+        return look if choice is None else choice
 
     def _serve_ticket(self, ticket: Ticket, choice: Choice, now: float) -> Queue | None:
         """Grant it; the result is the queue whose head goes before all from now on, if any."""
