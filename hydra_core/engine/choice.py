@@ -265,9 +265,7 @@ def disallowed(deployment: Deployment, size: Size, now: float) -> str | None:
 def _in_question(deployment: Deployment, avoid: Avoid, claimed: Collection[QuotaGroup]) -> bool:
     """It may serve this request at some time."""
     return not (
-        deployment.hard_until == NEVER
-        or deployment.group in claimed
-        or avoids(avoid, deployment)
+        deployment.hard_until == NEVER or deployment.group in claimed or avoids(avoid, deployment)
     )
 
 

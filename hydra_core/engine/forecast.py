@@ -188,8 +188,7 @@ class Forecast:
         """True when all of a demand may have started after so many seconds."""
         loads = demand.loads if not demand.whole else demand.loads[:1]
         return all(
-            self._starts(seconds, size, unit, whole=demand.whole)
-            >= demand.count(unit) - _ROUNDING
+            self._starts(seconds, size, unit, whole=demand.whole) >= demand.count(unit) - _ROUNDING
             for unit, _ in loads
         )
 
@@ -205,9 +204,7 @@ class Forecast:
             wait = self._until(demand.count(unit), size, unit, wait, whole=demand.whole)
         return wait
 
-    def _until(
-        self, count: float, size: Size, unit: float, least: float, *, whole: bool
-    ) -> float:
+    def _until(self, count: float, size: Size, unit: float, least: float, *, whole: bool) -> float:
         """How long until so many requests, `unit` times as large as `size`, have started.
 
         No less than `least`: what is awaited anyway takes but one look.

@@ -55,14 +55,10 @@ class Looks:
 
     def anew(self, ticket: Ticket, now: float, claimed: Collection[QuotaGroup]) -> Look:
         """Look at all that may serve it."""
-        start, where = self._chooser.earliest(
-            ticket.route, ticket.size, ticket.avoid, now, claimed
-        )
+        start, where = self._chooser.earliest(ticket.route, ticket.size, ticket.avoid, now, claimed)
         return Look(now, start, where, frozenset(claimed))
 
-    def hold(
-        self, look: Look, ticket: Ticket, now: float, claimed: Collection[QuotaGroup]
-    ) -> bool:
+    def hold(self, look: Look, ticket: Ticket, now: float, claimed: Collection[QuotaGroup]) -> bool:
         """True while what was found last time is what would be found again."""
         if look.start <= now or now - look.at > _FRESH:
             return False
