@@ -216,27 +216,13 @@ class Chooser:
             ):
                 able = (d for d in deployments if _in_question(d, avoid, claimed))
                 for deployment in islice(able, most):
-                    start = _expected(deployment, size, now)
+                    start = expected_at(deployment, size, now)
                     if start < soonest:
                         soonest, where = start, deployment
             if where is not None and soonest <= now:
                 roster.stir(where)
                 break
         return soonest, where
-
-    @staticmethod
-    def any_before(
-        start: float, some: Iterable[Deployment], asked: tuple[Route, Size, Avoid], now: float
-    ) -> bool:
-        """True when such a request could start before `start` at one of some deployments."""
-        route, size, avoid = asked
-        return any(
-            deployment in route.members
-            and deployment.hard_until < start
-            and not avoids(avoid, deployment)
-            and _expected(deployment, size, now) < start
-            for deployment in some
-        )
 
 
 def need_of(deployment: Deployment, size: Size) -> float:
@@ -269,7 +255,7 @@ def _in_question(deployment: Deployment, avoid: Avoid, claimed: Collection[Quota
     )
 
 
-def _expected(deployment: Deployment, size: Size, now: float) -> float:
+def expected_at(deployment: Deployment, size: Size, now: float) -> float:
     """When it could start, those included that wait for a call to end.
 
     Such a call is expected to end after half a usual latency. A quota is asked about

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hydra_core.engine.choice import expected_at
+from hydra_core.engine.exclusion import avoids
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -65,11 +68,20 @@ class Looks:
         changed = self._chooser.stirred
         if len(changed) > _FEW or look.group in changed or look.group in claimed:
             return False
-        asked = ticket.route, ticket.size, ticket.avoid
         return not any(
-            group not in claimed
-            and self._chooser.any_before(look.start, self._sharers.get(group, ()), asked, now)
-            for group in changed | (look.claimed.difference(claimed))
+            self._sooner(group, look.start, ticket, now)
+            for group in changed | look.claimed
+            if group not in claimed
+        )
+
+    def _sooner(self, group: QuotaGroup, start: float, ticket: Ticket, now: float) -> bool:
+        """True when the ticket could start before `start` in this group."""
+        return any(
+            deployment in ticket.route.members
+            and deployment.hard_until < start
+            and not avoids(ticket.avoid, deployment)
+            and expected_at(deployment, ticket.size, now) < start
+            for deployment in self._sharers.get(group, ())
         )
 
     def done(self) -> None:

@@ -334,7 +334,7 @@ def _asks_the_future(patch):
         rested = max(now, deployment.hard_until, deployment.soft_until)
         return deployment.group.earliest(choice.need_of(deployment, size), rested)
 
-    patch.setattr(choice, "_expected", expected)
+    patch.setattr(choice, "expected_at", expected)
 
 
 def _accounts_apart(patch):
