@@ -40,6 +40,8 @@ _OFFLINE = {
     "está, revisa base_url y el servidor que hay detrás). Tus llaves están bien y se usarán en "
     "cuanto uno responda; el próximo intento será en unos {eta}.",
 }
+_CAUSE = {"en": "The cause", "es": "La causa"}
+_CAUSES = 3
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 # A reply that was cut short answers the request that was content with it, and no other.
 _CUT = ("length", "content_filter")
@@ -116,7 +118,10 @@ class Ladder:
     def _notice(self, error: PoolExhausted) -> str:
         if error.eta is not None:
             words = _OFFLINE if error.offline else _WAIT
-            return words[self._language].format(eta=duration(error.eta))
+            told = words[self._language].format(eta=duration(error.eta))
+            if not error.causes or error.offline:
+                return told
+            return f"{told} {_CAUSE[self._language]}: {'; '.join(error.causes[:_CAUSES])}."
         # The first line of the error says what to do; those after it say who rests and why.
         why = "; ".join(line.strip() for line in str(error).splitlines()[1:])
         return _NO_ETA[self._language].format(why=why or _UNKNOWN[self._language])

@@ -65,7 +65,8 @@ class PoolExhausted(HydraError):
 
     `eta` is the number of seconds until this very request could start, or None
     when nothing that is known would make it possible; `attempts` lists every
-    try, in order; `offline` is True when no provider at all could be reached.
+    try, in order; `offline` is True when no provider at all could be reached; `causes`
+    names the faults that are no mere limits, with what the providers said of them.
     """
 
     def __init__(
@@ -75,9 +76,11 @@ class PoolExhausted(HydraError):
         eta: float | None = None,
         attempts: Sequence[Attempt] = (),
         offline: bool = False,
+        causes: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.eta = eta
+        self.causes: tuple[str, ...] = tuple(causes)
         self.offline = offline
         self.attempts: tuple[Attempt, ...] = tuple(attempts)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.choice import allowed_at, need_of, start_of
 from hydra_core.engine.exclusion import avoids, avoids_all
 from hydra_core.engine.explanation import hindrance
-from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline
+from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline, resting_fault
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
     ContentRefused,
@@ -21,7 +21,7 @@ from hydra_core.errors import (
 from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.exclusion import Avoid
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
+_LIMITS: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
 _KINDS: Final = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
 _REMEDIES: Final = {
     Fault.CONTEXT_TOO_LONG: "Shorten it, add a model with a larger window, or ask with swarm()",
@@ -88,7 +89,20 @@ class Impasse:
             eta=eta,
             attempts=self.attempts,
             offline=offline(self.route),
+            causes=tuple(dict.fromkeys(self._causes(now))),
         )
+
+    def _causes(self, now: float) -> Iterator[str]:
+        """What is wrong beyond limits, which pass by themselves: as told now, else as known."""
+        for attempt in self.attempts:
+            if attempt.outcome not in _LIMITS:
+                said = attempt.detail.rstrip(".")
+                yield f"{attempt.outcome} ({said})" if said else attempt.outcome
+        if not self.attempts:
+            for deployment in islice(self.route.deployments, _LINES):
+                fault = resting_fault(deployment, now)
+                if fault is not None and fault not in _LIMITS:
+                    yield fault.value
 
     def _what(self, eta: float | None) -> str:
         """What stands in the way of the whole route, and what helps."""

@@ -78,4 +78,5 @@ class FallbackDispatch(Dispatch):
             eta=min(etas, default=None),
             attempts=self.attempts,
             offline=all(end.offline for end in ends),
+            causes=tuple(dict.fromkeys(cause for end in ends for cause in end.causes)),
         )

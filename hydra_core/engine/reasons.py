@@ -41,6 +41,15 @@ def reason(deployment: Deployment, now: float) -> str | None:
     return None
 
 
+def resting_fault(deployment: Deployment, now: float) -> Fault | None:
+    """The fault for which it is left alone at `now`, if one is to blame."""
+    for rest in deployment.rests:
+        if rest.fault is not None and max(rest.hard_until, rest.soft_until) > now:
+            return rest.fault
+    breaker = deployment.breaker
+    return breaker.fault if breaker.open_until > now else None
+
+
 def _outage(deployment: Deployment) -> str:
     breaker, provider = deployment.breaker, deployment.provider
     what = "failures" if breaker.fault is None else breaker.fault.value

@@ -69,6 +69,27 @@ def test_a_notice_tells_how_long_the_call_took(caller, pool, serve):
 
 
 @STREAM
+def test_a_notice_names_what_time_alone_may_not_mend(caller, pool, serve, stream):
+    """No money, a model that is gone: with the provider's words at first, and the fault later."""
+    fake = serve()
+    fake.fail("billing")
+    hydra = pool(fake, max_wait=0.0)
+    first, later = (one(caller, hydra, "hello", stream=stream).text for _ in range(2))
+    assert "ask again then. The cause: quota_exhausted_billing (" in first
+    assert first.count("quota_exhausted_billing") == 1
+    assert later.endswith("ask again then. The cause: quota_exhausted_billing.")
+
+
+def test_a_mere_limit_is_no_cause_to_tell(caller, pool, serve):
+    """A rate limit passes by itself: the wait says all."""
+    fake = serve()
+    fake.fail("rate_limit", retry_after=50)
+    hydra = pool(fake, max_wait=0.0)
+    for _ in range(2):
+        assert caller.chat(hydra, "hello").text.endswith("ask again then.")
+
+
+@STREAM
 def test_dead_keys_are_told_at_once_and_not_asked_again(caller, pool, serve, stream):
     """When all keys are dead every call ends at once, without another call to the provider."""
     fake = serve()
