@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from hydra_core.dialects.json_body import scrub
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.durations import duration
 from hydra_core.likeness import likeness
 from hydra_core.messages import ChatRequest, Reply
+from hydra_core.store.draft import row_of
 
 if TYPE_CHECKING:
     from hydra_core.config import HydraConfig
     from hydra_core.drive.exchange import Exchange
     from hydra_core.errors import PoolExhausted
+    from hydra_core.store.cache_file import Row
     from hydra_core.store.response_cache import ResponseCache
 
 _WAIT = {
@@ -47,7 +50,7 @@ _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 _CUT = ("length", "content_filter")
 # Seconds for a disk: a call may end that much after its deadline, and no more.
 _LEAST_READING, _MOST_READING = 0.1, 1.0
-_KEPT = ("provider", "model", "key", "finish_reason")
+_KEPT = ("text", "provider", "model", "key", "finish_reason")
 
 
 class Ladder:
@@ -69,16 +72,9 @@ class Ladder:
         """Keep a full answer for bad times; never waits for a disk."""
         if self.cache is None or reply.tool_calls or not reply.text:
             return
-        kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
-        kept["text"] = reply.text
         # The bytes, and not the caller's list, which may be another conversation by the time
         # that somebody works out what the request is like.
-        written = _written(request)
-        whole = not request.needs_structure and reply.finish_reason not in _CUT
-        alike = partial(_alike, written) if whole else None
-        self.cache.put(
-            _fingerprint(written), _question(request), kept, time.time(), alike=alike
-        )
+        self.cache.put_later(partial(_row, _written(request), reply, time.time()))
 
     def instead(self, request: ChatRequest, error: PoolExhausted, left: float) -> Reply:
         """A cached answer to the same request, or to one like it, else a notice of the wait.
@@ -134,7 +130,11 @@ class Ladder:
 
 def _written(request: ChatRequest) -> bytes:
     parts = (request.messages, request.model, request.provider, request.params)
-    return orjson.dumps(parts, default=str, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(parts, default=str, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a lone surrogate, or a key that is no text: what is sent is mended too
+        mended = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+        return orjson.dumps(scrub(parts), default=str, option=mended)
 
 
 def _fingerprint(written: bytes) -> str:
@@ -146,6 +146,17 @@ def _alike(written: bytes) -> str:
     return likeness(messages, params)
 
 
-def _question(request: ChatRequest) -> str:
-    content = request.messages[-1].get("content")
-    return content if isinstance(content, str) else ""
+def _row(written: bytes, reply: Reply, at: float) -> Row | None:
+    """What is kept of a reply to the request that was written so."""
+    messages, _, _, params = orjson.loads(written)
+    content = messages[-1].get("content")
+    kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
+    formed = ChatRequest(messages, params=params).needs_structure
+    whole = reply.finish_reason not in _CUT and not formed
+    return row_of(
+        _fingerprint(written),
+        content if isinstance(content, str) else "",
+        kept,
+        at,
+        partial(_alike, written) if whole else None,
+    )

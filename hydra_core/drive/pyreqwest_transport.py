@@ -27,6 +27,7 @@ import atexit
 import contextlib
 import time
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pyreqwest.client import ClientBuilder
@@ -36,6 +37,7 @@ from pyreqwest.exceptions import (
     PyreqwestError,
     RequestPanicError,
 )
+from pyreqwest.http import HeaderMap, Url
 from pyreqwest.proxy import ProxyBuilder
 
 from hydra_core.drive import transport as common
@@ -136,7 +138,8 @@ class PyreqwestTransport:
     ) -> StreamRequest:
         # Apart from the awaiting frames: the key is in no local variable while anything waits.
         try:
-            builder = self._client.request(wire.method, wire.url).headers(wire.headers)
+            builder = self._client.request(wire.method, _url(wire.url))
+            builder = builder.headers(_header_map(wire.headers))
             if secret is not None:
                 value = wire.auth_prefix + secret.get_secret_value()
                 builder = builder.header(wire.auth_header, value, is_sensitive=True)
@@ -225,10 +228,24 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
     return Replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
+@lru_cache(maxsize=256)
+def _url(text: str) -> Url:
+    return Url(text)
+
+
+@lru_cache(maxsize=256)
+def _header_map(headers: tuple[tuple[str, str], ...]) -> HeaderMap:
+    return HeaderMap(headers)
+
+
 def _headers(response: Response) -> dict[str, str]:
     headers = response.headers
     try:
-        return common.merged(list(headers.items()))
+        found = headers.dict_multi_value()
+        return {
+            name: value if isinstance(value, str) else ", ".join(value)
+            for name, value in found.items()
+        }
     except ValueError:  # one value is not ASCII; the others still count
         readable = {}
         for name in headers:

@@ -10,6 +10,7 @@ Doubt: a reply evicted from memory while the file is unavailable is lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -21,19 +22,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
-from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, Row, pointing
+from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, pointing
+from hydra_core.store.draft import Draft, row_of
 from hydra_core.store.sqlite_file import PREFIX, path_of
 from hydra_core.store.write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hydra_core.store.cache_file import Row
+
 logger = logging.getLogger(__name__)
 
 MEMORY: Final = "memory"
 _IN_MEMORY: Final = 512
-# Larger replies (a whole swarm's ledger) would crowd out all others.
-_LARGEST: Final = 1 << 20
+# So many drafts are worked out together: in a row they cost half of what each would alone.
+_DRAFTS: Final = 64
 _PATIENCE: Final = 1.0  # seconds for a disk, where the caller says nothing
 
 T = TypeVar("T")
@@ -60,6 +64,7 @@ class ResponseCache:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._drafts: deque[Draft] = deque(maxlen=_IN_MEMORY)
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         # Without a file nobody works names out before they are asked for.
         self._unnamed: deque[tuple[Callable[[], str], str]] = deque(maxlen=_IN_MEMORY)
@@ -84,20 +89,37 @@ class ResponseCache:
         `alike` says under which name `recall` finds it for another request; it is not called
         here, but by the file's writer, or by `recall`.
         """
-        try:
-            reply = orjson.dumps(reply_json)
-        except TypeError:
-            # Text that is no Unicode (a lone surrogate) or an object that is no JSON.
-            logger.debug("a reply cannot be written as JSON, so it is not cached")
-            return
-        if len(reply) > _LARGEST:
-            return
-        with self._lock:
-            _keep(self._recent, fingerprint, (reply, at))
+        row = row_of(fingerprint, question, reply_json, at, alike)
+        if row is None:
+            logger.debug("a reply is no JSON or too large, so it is not cached")
+        else:
+            self.put_later(lambda: row)
+
+    def put_later(self, work_out: Callable[[], Row | None]) -> None:
+        """`put` for the path of a call: `work_out` is asked when a moment costs nobody anything.
+
+        That may be in another thread. None stands for a reply that cannot be kept.
+        """
+        draft = Draft(work_out)
+        self._drafts.append(draft)
         if self._disk is not None:
-            self._disk.put(Row(fingerprint, question, reply, at, alike))
-        elif alike is not None:
-            self._unnamed.append((alike, fingerprint))
+            self._disk.put(draft)
+        if len(self._drafts) >= _DRAFTS:
+            self._take_drafts()
+
+    def _take_drafts(self) -> None:
+        """Work out what was put; from now on it is found."""
+        rows = []
+        while self._drafts:
+            with contextlib.suppress(IndexError):  # another thread took the last one
+                rows.append(self._drafts.popleft().row())
+        with self._lock:
+            for row in rows:
+                if row is None:
+                    continue
+                _keep(self._recent, row.fingerprint, (row.reply, row.at))
+                if self._disk is None and row.alike is not None:
+                    self._unnamed.append((row.alike, row.fingerprint))
 
     def get(self, fingerprint: str) -> CachedReply | None:
         """The last reply to this request, if it is no older than 7 days; it may read the disk."""
@@ -139,6 +161,7 @@ class ResponseCache:
 
     def _near(self, fingerprint: str) -> tuple[bytes, float] | None:
         """The reply in memory."""
+        self._take_drafts()
         with self._lock:
             found = self._recent.get(fingerprint)
             if found is not None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hydra_core.store.cache_file import CacheFile
+    from hydra_core.store.draft import Draft
 
 _QUEUE: Final = 512
 _BATCH: Final = 64
@@ -52,21 +53,24 @@ class WriteBehind:
         self._unpruned = _PRUNE_EVERY  # the first batch of a process prunes
         self._reset()
 
-    def put(self, row: Row) -> None:
-        """Queue a row. Never blocks, never raises."""
+    def put(self, draft: Draft) -> None:
+        """Queue a reply. Never blocks, never raises."""
         if self._troubles.unusable or self._stopping.is_set():
             return
-        self._waiting.append(row)
+        self._waiting.append(draft)
         if self._thread is None:
             self._start()
-        self._bell.set()
+        if not self._bell.is_set():  # asking is cheaper than ringing again
+            self._bell.set()
 
     def get(self, fingerprint: str, *, pointing: bool = False) -> tuple[bytes, float] | None:
         """The stored reply and its time, also one that is still queued; None when unavailable.
 
         `pointing`: the fingerprint is a name that replies are `alike` under.
         """
-        for row in reversed(tuple(self._waiting)):
+        for row in (draft.row() for draft in reversed(tuple(self._waiting))):
+            if row is None:
+                continue
             if row.fingerprint == fingerprint:
                 return row.reply, row.at
             if pointing and (pointer := row.pointer()) and pointer.fingerprint == fingerprint:
@@ -105,7 +109,7 @@ class WriteBehind:
             self._stopping.set()
 
     def _reset(self) -> None:
-        self._waiting: deque[Row] = deque(maxlen=_QUEUE)
+        self._waiting: deque[Draft] = deque(maxlen=_QUEUE)
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._file_lock = threading.Lock()
@@ -164,9 +168,12 @@ class WriteBehind:
             self._file.prune(self._clock())
             self._unpruned = 0
 
-    def _cleaned(self, row: Row) -> tuple[Row, ...]:
+    def _cleaned(self, draft: Draft) -> tuple[Row, ...]:
         """The row without secrets and what points to it; none if it cannot be kept so."""
         try:
+            row = draft.row()
+            if row is None:
+                return ()
             reply = self._redact(row.reply.decode()).encode()
             orjson.loads(reply)
             question = self._redact(row.question).encode("utf-8", "replace").decode()
@@ -177,8 +184,8 @@ class WriteBehind:
         kept = Row(row.fingerprint, question, reply, row.at)
         return (kept,) if pointer is None else (kept, pointer)
 
-    def _give_back(self, batch: list[Row]) -> None:
-        """Put rows back in front, as far as there is room; the oldest go first."""
+    def _give_back(self, batch: list[Draft]) -> None:
+        """Put replies back in front, as far as there is room; the oldest go first."""
         room = _QUEUE - len(self._waiting)
         if room > 0:
             self._waiting.extendleft(reversed(batch[-room:]))

@@ -282,6 +282,16 @@ def test_a_cut_answer_is_no_answer_to_a_similar_request(caller, pool, serve):
     assert caller.chat(hydra, asked).kind == "wait"
 
 
+@STREAM
+def test_half_an_emoji_neither_fails_the_call_nor_the_memory(caller, pool, serve, stream):
+    """A prompt that was cut inside a character is mended for sending, and so it is remembered."""
+    fake = serve()
+    hydra = pool(fake, max_wait=0.0, cache=True)
+    caller.ask(hydra, "hello \ud83d", stream=stream)
+    fake.saturate(seconds=100)
+    assert caller.ask(hydra, "hello \ud83d", stream=stream)[1] == "cached"
+
+
 @pytest.mark.parametrize("kept", ["memory", "file"])
 def test_a_conversation_that_went_on_is_not_the_one_that_was_answered(
     caller, pool, serve, tmp_path, kept
