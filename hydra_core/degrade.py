@@ -50,7 +50,7 @@ _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 _CUT = ("length", "content_filter")
 # Seconds for a disk: a call may end that much after its deadline, and no more.
 _LEAST_READING, _MOST_READING = 0.1, 1.0
-_KEPT = ("text", "provider", "model", "key", "finish_reason")
+_SAID = ("text", "provider", "model", "key", "finish_reason")
 
 
 class Ladder:
@@ -74,7 +74,10 @@ class Ladder:
             return
         # The bytes, and not the caller's list, which may be another conversation by the time
         # that somebody works out what the request is like.
-        self.cache.put_later(partial(_row, _written(request), reply, time.time()))
+        written = _written(request)
+        # No more than its words: a whole reply is large, and would be held until it is replaced.
+        said = (reply.text, reply.provider, reply.model, reply.key, reply.finish_reason)
+        self.cache.put_later(written, partial(_row, written, said, time.time()))
 
     def instead(self, request: ChatRequest, error: PoolExhausted, left: float) -> Reply:
         """A cached answer to the same request, or to one like it, else a notice of the wait.
@@ -146,13 +149,13 @@ def _alike(written: bytes) -> str:
     return likeness(messages, params)
 
 
-def _row(written: bytes, reply: Reply, at: float) -> Row | None:
+def _row(written: bytes, said: tuple[str | None, ...], at: float) -> Row | None:
     """What is kept of a reply to the request that was written so."""
     messages, _, _, params = orjson.loads(written)
     content = messages[-1].get("content")
-    kept: dict[str, Any] = {name: getattr(reply, name) for name in _KEPT}
+    kept: dict[str, Any] = dict(zip(_SAID, said, strict=True))
     formed = ChatRequest(messages, params=params).needs_structure
-    whole = reply.finish_reason not in _CUT and not formed
+    whole = kept["finish_reason"] not in _CUT and not formed
     return row_of(
         _fingerprint(written),
         content if isinstance(content, str) else "",

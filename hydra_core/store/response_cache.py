@@ -10,7 +10,6 @@ Doubt: a reply evicted from memory while the file is unavailable is lost.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -36,11 +35,11 @@ logger = logging.getLogger(__name__)
 
 MEMORY: Final = "memory"
 _IN_MEMORY: Final = 512
-# So many drafts are worked out together: in a row they cost half of what each would alone.
-_DRAFTS: Final = 64
 _PATIENCE: Final = 1.0  # seconds for a disk, where the caller says nothing
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class ResponseCache:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._drafts: deque[Draft] = deque(maxlen=_IN_MEMORY)
+        self._drafts: OrderedDict[bytes, Draft] = OrderedDict()
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         # Without a file nobody works names out before they are asked for.
         self._unnamed: deque[tuple[Callable[[], str], str]] = deque(maxlen=_IN_MEMORY)
@@ -93,30 +92,30 @@ class ResponseCache:
         if row is None:
             logger.debug("a reply is no JSON or too large, so it is not cached")
         else:
-            self.put_later(lambda: row)
+            self.put_later(fingerprint.encode(), lambda: row)
 
-    def put_later(self, work_out: Callable[[], Row | None]) -> None:
-        """`put` for the path of a call: `work_out` is asked when a moment costs nobody anything.
+    def put_later(self, request: bytes, work_out: Callable[[], Row | None]) -> None:
+        """`put` for the path of a call: `work_out` is asked when somebody needs the row.
 
-        That may be in another thread. None stands for a reply that cannot be kept.
+        That may be in another thread. `request` tells requests apart, `work_out` gives None
+        for a reply that cannot be kept.
         """
         draft = Draft(work_out)
-        self._drafts.append(draft)
+        with self._lock:
+            _keep(self._drafts, request, draft)
         if self._disk is not None:
             self._disk.put(draft)
-        if len(self._drafts) >= _DRAFTS:
-            self._take_drafts()
 
     def _take_drafts(self) -> None:
         """Work out what was put; from now on it is found."""
-        rows = []
-        while self._drafts:
-            with contextlib.suppress(IndexError):  # another thread took the last one
-                rows.append(self._drafts.popleft().row())
+        with self._lock:
+            drafts, self._drafts = self._drafts, OrderedDict()
+        rows = [row for draft in drafts.values() if (row := draft.row()) is not None]
         with self._lock:
             for row in rows:
-                if row is None:
-                    continue
+                found = self._recent.get(row.fingerprint)
+                if found is not None and found[1] > row.at:
+                    continue  # another thread took a later reply to the same request
                 _keep(self._recent, row.fingerprint, (row.reply, row.at))
                 if self._disk is None and row.alike is not None:
                     self._unnamed.append((row.alike, row.fingerprint))
@@ -198,7 +197,7 @@ def _disk(url: str, redact: Callable[[str], str], clock: Callable[[], float]) ->
     return WriteBehind(CacheFile(path), redact=redact, clock=clock)
 
 
-def _keep(recent: OrderedDict[str, T], name: str, value: T) -> None:
+def _keep(recent: OrderedDict[K, V], name: K, value: V) -> None:
     recent[name] = value
     recent.move_to_end(name)
     while len(recent) > _IN_MEMORY:
