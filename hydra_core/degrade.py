@@ -14,7 +14,7 @@ from hydra_core.drive.redaction import redacted
 from hydra_core.engine.durations import duration
 from hydra_core.likeness import likeness
 from hydra_core.messages import ChatRequest, Reply
-from hydra_core.store.draft import row_of
+from hydra_core.store.late_row import row_of
 
 if TYPE_CHECKING:
     from hydra_core.config import HydraConfig

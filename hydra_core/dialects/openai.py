@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects import verdicts
@@ -49,8 +50,7 @@ class OpenAIDialect:
 
     def url(self, target: Target) -> str:
         """Where this target's completions are; the query of its base URL is kept."""
-        base, question, query = target.base_url.partition("?")
-        return f"{base.rstrip('/')}/chat/completions{question}{query}"
+        return _completions_at(target.base_url)
 
     def body(self, model: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
         """The request's JSON, fitted to what the vendor accepts."""
@@ -109,6 +109,12 @@ class OpenAIDialect:
         if not isinstance(value, dict):
             return Answer(verdict)
         return Answer(verdict, usage=usage_of(value.get("usage")), raw=value)
+
+
+@lru_cache(maxsize=1024)
+def _completions_at(base_url: str) -> str:
+    base, question, query = base_url.partition("?")
+    return f"{base.rstrip('/')}/chat/completions{question}{query}"
 
 
 def _first_choice(value: Any) -> dict[str, Any] | None:

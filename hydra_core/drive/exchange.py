@@ -53,6 +53,7 @@ class Exchange:
         """`lines` maps (provider, key name) to the way there."""
         self._lines = lines
         self._forms: dict[tuple[str, str], Forms] = {}
+        self._targets: dict[Deployment, Target] = {}
         self.secrets = [line.secret for line in lines.values() if line.secret is not None]
 
     def line(self, deployment: Deployment) -> Line:
@@ -74,7 +75,10 @@ class Exchange:
     ) -> tuple[WireRequest, Secret | None]:
         """The request in the provider's words, and the key that the transport attaches."""
         line = self.line(deployment)
-        target = Target(line.base_url, deployment.model.name, line.headers)
+        target = self._targets.get(deployment)
+        if target is None:
+            target = Target(line.base_url, deployment.model.name, line.headers)
+            self._targets[deployment] = target
         wire = line.dialect.encode(target, request, stream=stream)
         if line.auth_header != wire.auth_header or line.auth_prefix != wire.auth_prefix:
             wire = replace(wire, auth_header=line.auth_header, auth_prefix=line.auth_prefix)

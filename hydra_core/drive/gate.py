@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 from hydra_core.drive.clock import uptime
 from hydra_core.engine.steps import Park, Send
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hydra_core.wire import Answer
 
 T = TypeVar("T")
+Given = TypeVarTuple("Given")
 
 # Seconds between two looks at the wall clock, and how far off it must be to be followed.
 _WALL_LOOK: Final = 1.0
@@ -154,10 +155,10 @@ class Gate:
 
         Raises HydraClosed after `close`, unless the answer is there already.
         """
-        return self._turn(lambda now: self._step(journey, bell, answer, now))
+        return self._turn(self._step, journey, bell, answer)
 
     def _step(
-        self, journey: Dispatch, bell: Callable[[], Bell], answer: Answer | None, now: float
+        self, now: float, journey: Dispatch, bell: Callable[[], Bell], answer: Answer | None
     ) -> Step:
         self._open[journey] = None  # first, so that whatever is raised here, `abandon` finds it
         if answer is not None:
@@ -202,7 +203,7 @@ class Gate:
         """Read or change the manager under the lock; `question` must be quick and pure."""
         return self._turn(lambda now: question(self._manager, now))
 
-    def _turn(self, act: Callable[[float], T]) -> T:
+    def _turn(self, act: Callable[[float, *Given], T], *given: *Given) -> T:
         """Act under the lock, then let those leave who could not meanwhile; ring outside it."""
         with self._lock:
             before, self._busy = self._busy, True
@@ -210,14 +211,15 @@ class Gate:
                 now = self.clock()
                 if now >= self._look_at_wall:
                     self._follow_wall(now)
-                result = act(now)
+                result = act(now, *given)
                 while self._late and not before:
                     self._late.popleft()(self.clock())
             finally:
                 self._busy = before
             rung = self._manager.take_rung()
             notices = self._take_notices() if self._notices else None
-        _ring(rung)
+        if rung:
+            _ring(rung)
         if notices and self._tell is not None:
             self._tell(notices)
         return result

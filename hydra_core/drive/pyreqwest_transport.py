@@ -28,7 +28,7 @@ import contextlib
 import time
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import (
@@ -145,7 +145,7 @@ class PyreqwestTransport:
                 builder = builder.header(wire.auth_header, value, is_sensitive=True)
             return (
                 builder.body_bytes(wire.body)
-                .timeout(timedelta(seconds=max(limit, 0.0)))
+                .timeout(_span(limit))
                 .streamed_read_buffer_limit(buffer)
                 .build_streamed()
             )
@@ -229,6 +229,11 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
 
 
 @lru_cache(maxsize=256)
+def _span(seconds: float) -> timedelta:
+    return timedelta(seconds=max(seconds, 0.0))
+
+
+@lru_cache(maxsize=256)
 def _url(text: str) -> Url:
     return Url(text)
 
@@ -242,16 +247,19 @@ def _headers(response: Response) -> dict[str, str]:
     headers = response.headers
     try:
         found = headers.dict_multi_value()
-        return {
-            name: value if isinstance(value, str) else ", ".join(value)
-            for name, value in found.items()
-        }
+        if len(found) < len(headers):
+            found = {name: _joined(value) for name, value in found.items()}
+        return cast("dict[str, str]", found)
     except ValueError:  # one value is not ASCII; the others still count
         readable = {}
         for name in headers:
             with contextlib.suppress(ValueError):
                 readable[name] = ", ".join(response.get_header_all(name))
         return readable
+
+
+def _joined(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _failed(error: PyreqwestError, url: str) -> Failed:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import orjson
 
 from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, pointing
-from hydra_core.store.draft import Draft, row_of
+from hydra_core.store.late_row import LateRow, row_of
 from hydra_core.store.sqlite_file import PREFIX, path_of
 from hydra_core.store.write_behind import WriteBehind
 
@@ -63,7 +63,7 @@ class ResponseCache:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._drafts: OrderedDict[bytes, Draft] = OrderedDict()
+        self._late: OrderedDict[bytes, LateRow] = OrderedDict()
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         # Without a file nobody works names out before they are asked for.
         self._unnamed: deque[tuple[Callable[[], str], str]] = deque(maxlen=_IN_MEMORY)
@@ -100,17 +100,17 @@ class ResponseCache:
         That may be in another thread. `request` tells requests apart, `work_out` gives None
         for a reply that cannot be kept.
         """
-        draft = Draft(work_out)
+        queued = LateRow(work_out)
         with self._lock:
-            _keep(self._drafts, request, draft)
+            _keep(self._late, request, queued)
         if self._disk is not None:
-            self._disk.put(draft)
+            self._disk.put(queued)
 
-    def _take_drafts(self) -> None:
+    def _take_late(self) -> None:
         """Work out what was put; from now on it is found."""
         with self._lock:
-            drafts, self._drafts = self._drafts, OrderedDict()
-        rows = [row for draft in drafts.values() if (row := draft.row()) is not None]
+            late, self._late = self._late, OrderedDict()
+        rows = [row for queued in late.values() if (row := queued.row()) is not None]
         with self._lock:
             for row in rows:
                 found = self._recent.get(row.fingerprint)
@@ -160,7 +160,7 @@ class ResponseCache:
 
     def _near(self, fingerprint: str) -> tuple[bytes, float] | None:
         """The reply in memory."""
-        self._take_drafts()
+        self._take_late()
         with self._lock:
             found = self._recent.get(fingerprint)
             if found is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hydra_core.store.cache_file import CacheFile
-    from hydra_core.store.draft import Draft
+    from hydra_core.store.late_row import LateRow
 
 _QUEUE: Final = 512
 _BATCH: Final = 64
@@ -53,11 +53,11 @@ class WriteBehind:
         self._unpruned = _PRUNE_EVERY  # the first batch of a process prunes
         self._reset()
 
-    def put(self, draft: Draft) -> None:
+    def put(self, queued: LateRow) -> None:
         """Queue a reply. Never blocks, never raises."""
         if self._troubles.unusable or self._stopping.is_set():
             return
-        self._waiting.append(draft)
+        self._waiting.append(queued)
         if self._thread is None:
             self._start()
         if not self._bell.is_set():  # asking is cheaper than ringing again
@@ -68,7 +68,7 @@ class WriteBehind:
 
         `pointing`: the fingerprint is a name that replies are `alike` under.
         """
-        for row in (draft.row() for draft in reversed(tuple(self._waiting))):
+        for row in (queued.row() for queued in reversed(tuple(self._waiting))):
             if row is None:
                 continue
             if row.fingerprint == fingerprint:
@@ -109,7 +109,7 @@ class WriteBehind:
             self._stopping.set()
 
     def _reset(self) -> None:
-        self._waiting: deque[Draft] = deque(maxlen=_QUEUE)
+        self._waiting: deque[LateRow] = deque(maxlen=_QUEUE)
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._file_lock = threading.Lock()
@@ -168,10 +168,10 @@ class WriteBehind:
             self._file.prune(self._clock())
             self._unpruned = 0
 
-    def _cleaned(self, draft: Draft) -> tuple[Row, ...]:
+    def _cleaned(self, queued: LateRow) -> tuple[Row, ...]:
         """The row without secrets and what points to it; none if it cannot be kept so."""
         try:
-            row = draft.row()
+            row = queued.row()
             if row is None:
                 return ()
             reply = self._redact(row.reply.decode()).encode()
@@ -184,7 +184,7 @@ class WriteBehind:
         kept = Row(row.fingerprint, question, reply, row.at)
         return (kept,) if pointer is None else (kept, pointer)
 
-    def _give_back(self, batch: list[Draft]) -> None:
+    def _give_back(self, batch: list[LateRow]) -> None:
         """Put replies back in front, as far as there is room; the oldest go first."""
         room = _QUEUE - len(self._waiting)
         if room > 0:

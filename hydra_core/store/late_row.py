@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LARGEST: Final = 1 << 20
 
 
-class Draft:
+class LateRow:
     """What will be a row. Two threads may work it out at once, to the same end."""
 
     __slots__ = ("_row", "_work_out")
