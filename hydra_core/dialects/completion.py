@@ -103,13 +103,19 @@ def usage_of(usage: object) -> Usage | None:
     if prompt is None or completion is None or not (prompt or completion):
         return None
     cost = usage.get("cost")
+    return Usage(prompt, completion, None if cost is None else _dollars(cost))
+
+
+def _dollars(cost: object) -> float | None:
     if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < _TOKENS_CAP:
-        cost = None
-    return Usage(prompt, completion, None if cost is None else float(cost))
+        return None
+    return float(cost)
 
 
 def token_count(value: object) -> int | None:
     """A plausible number of tokens; None for text, fractions, negatives and absurd sizes."""
+    if type(value) is int:  # what all but broken replies hold, and it spares the other questions
+        return value if 0 <= value <= _TOKENS_CAP else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value <= _TOKENS_CAP and value == int(value) else None

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 # A bare number from here on is an instant, not a wait: no provider makes one wait 47 years.
 _EPOCH_SECONDS_FROM: Final = 1.5e9
 _EPOCH_MILLIS_FROM: Final = 1.5e12
+_INFINITE: Final = float("inf")
 
 _UNITS: Final = {
     **dict.fromkeys(("d", "day", "days"), 86_400.0),
@@ -66,7 +67,7 @@ def number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if 0.0 <= value < float("inf") else None
+    return value if 0.0 <= value < _INFINITE else None
 
 
 def milliseconds(text: str) -> float | None:
@@ -114,7 +115,7 @@ def go_duration(text: str) -> float | None:
     if hours < 0.0 or minutes < 0.0 or seconds < 0.0:
         return None
     total = hours * 3_600.0 + minutes * 60.0 + seconds
-    return total if total < float("inf") else None
+    return total if total < _INFINITE else None
 
 
 def http_date(text: str) -> float | None:
@@ -159,7 +160,7 @@ def ahead(epoch: float | None, reference: float) -> float | None:
     if epoch is None:
         return None
     seconds = epoch - reference
-    return seconds if 0.0 <= seconds < float("inf") else None
+    return seconds if 0.0 <= seconds < _INFINITE else None
 
 
 def until_rfc3339(text: str, reference: float) -> float | None:

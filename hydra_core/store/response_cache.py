@@ -63,7 +63,7 @@ class ResponseCache:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._late: OrderedDict[bytes, LateRow] = OrderedDict()
+        self._late: OrderedDict[bytes, Callable[[], Row | None]] = OrderedDict()
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         # Without a file nobody works names out before they are asked for.
         self._unnamed: deque[tuple[Callable[[], str], str]] = deque(maxlen=_IN_MEMORY)
@@ -100,17 +100,16 @@ class ResponseCache:
         That may be in another thread. `request` tells requests apart, `work_out` gives None
         for a reply that cannot be kept.
         """
-        queued = LateRow(work_out)
         with self._lock:
-            _keep(self._late, request, queued)
+            _keep(self._late, request, work_out)
         if self._disk is not None:
-            self._disk.put(queued)
+            self._disk.put(LateRow(work_out))
 
     def _take_late(self) -> None:
         """Work out what was put; from now on it is found."""
         with self._lock:
             late, self._late = self._late, OrderedDict()
-        rows = [row for queued in late.values() if (row := queued.row()) is not None]
+        rows = [row for work_out in late.values() if (row := work_out()) is not None]
         with self._lock:
             for row in rows:
                 found = self._recent.get(row.fingerprint)
