@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hydra_langchain.errors import UnknownArgument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 ALIASES: Final = {
     "api_key": "api_keys",
@@ -64,15 +64,16 @@ _BODY: Final = frozenset(
 
 _WITH_TOOLS: Final = frozenset({"parallel_tool_calls", "tool_choice", "tools"})
 _HANDLED: Final = frozenset({"extra_body", "ls_structured_output_format", "stream", "timeout"})
+_SENT: Final = _CALL | _BODY
+_NOT_EXTRA: Final = _SENT | {"messages", "stream", "stream_options"}
 _KNOWN: Final = _CALL | _BODY | _HANDLED | (ALIASES.keys() - {"api_key", "openai_api_base"})
 
 
-def reject_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
+def reject_unknown(names: Iterable[str], known: Collection[str], what: str) -> None:
     """Raise UnknownArgument, naming the first unknown name and the one probably meant."""
-    allowed = sorted(known)
     for name in names:
-        if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise UnknownArgument(f"{what} knows no argument {name!r}{hint}")
 
@@ -94,14 +95,14 @@ def call_arguments(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dic
     renamed = {ALIASES.get(name, name): value for name, value in given.items()}
     merged = {**defaults, **{name: v for name, v in renamed.items() if v is not None}}
     body = {**(defaults.get("extra_body") or {}), **(renamed.get("extra_body") or {})}
-    if repeated := body.keys() & (_CALL | _BODY | {"messages", "stream", "stream_options"}):
+    if repeated := body.keys() & _NOT_EXTRA:
         raise ValueError(
             f"extra_body repeats {', '.join(map(repr, sorted(repeated)))}; give it directly"
         )
     timeout = merged.pop("timeout", None)
     if merged.get("deadline") is None:
         merged["deadline"] = timeout
-    sent = {name: v for name, v in merged.items() if name in _CALL | _BODY and v is not None}
+    sent = {name: v for name, v in merged.items() if name in _SENT and v is not None}
     # Some servers answer 400 to an empty list, and to a choice among no tools.
     if not sent.get("tools"):
         sent = {name: value for name, value in sent.items() if name not in _WITH_TOOLS}

@@ -134,15 +134,16 @@ class HydraLLM(ToolCalling):
         )
 
     def _smallest_window(self) -> int:
-        if self._pool_window is None:
+        window = self._pool_window  # asked for once: pydantic keeps it behind a slow door
+        if window is None:
             groups = self.hydra.capacity(model=self.model or None, lane=self.lane)
             known = [
                 group.context_window
                 for group in groups
                 if group.context_window and self.provider in (None, group.provider)
             ]
-            self._pool_window = min(known, default=DEFAULT_CONTEXT_WINDOW)
-        return self._pool_window
+            window = self._pool_window = min(known, default=DEFAULT_CONTEXT_WINDOW)
+        return window
 
     def _options(self, per_call: Mapping[str, Any]) -> dict[str, Any]:
         own: dict[str, Any] = {
