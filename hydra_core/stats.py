@@ -135,7 +135,7 @@ class Tally:
         names = Counter(key["name"] for keys in rows.values() for key in keys)
         with self._lock:
             return {
-                "replies": dict(self._kinds),
+                "replies": dict(+self._kinds),
                 "attempts": self._ok.total() + self._failed.total(),
                 "attempts_failed": self._failed.total(),
                 "failovers": self._failovers,
@@ -163,7 +163,7 @@ class Tally:
                 "started": self._started.isoformat(timespec="seconds"),
                 "seconds": round((datetime.now(UTC) - self._started).total_seconds(), 3),
                 "requests": self._kinds.total(),
-                "replies": dict(self._kinds),
+                "replies": dict(+self._kinds),
                 "failovers": self._failovers,
                 "tokens": self._tokens,
                 "cost_usd": self._known_cost(),

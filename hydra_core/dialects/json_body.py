@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import orjson
 
@@ -11,6 +11,9 @@ from hydra_core.errors import RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_BOM: Final = b"\xef\xbb\xbf"  # some proxies write one before a body
 
 
 def loads(body: bytes) -> Any:
@@ -22,6 +25,8 @@ def loads(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        if body.startswith(_BOM) and not body.startswith(_BOM * 2):
+            return loads(body.removeprefix(_BOM))
         if b"\\u" not in body:
             raise
     try:

@@ -31,6 +31,13 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
+def plain(text: str) -> str:
+    """A stranger's text in one line, without what would steer a terminal or forge a log."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def reference_time(headers: Mapping[str, str], now: float) -> float:
     """The moment a reply was made, in epoch seconds: its `date` header, else our clock."""
     stated = headers.get("date")
@@ -46,8 +53,8 @@ def readings_of(vendor: Vendor, headers: Mapping[str, str], now: float) -> tuple
 
 def hint_of(vendor: Vendor, headers: Mapping[str, str]) -> str | None:
     """The account as the headers name it."""
-    hint = headers.get(vendor.hint_header, "").strip() if vendor.hint_header else ""
-    part = headers.get(vendor.hint_part, "").strip() if hint and vendor.hint_part else ""
+    hint = plain(headers.get(vendor.hint_header, "")).strip() if vendor.hint_header else ""
+    part = plain(headers.get(vendor.hint_part, "")).strip() if hint and vendor.hint_part else ""
     return (f"{hint}/{part}" if part else hint)[:_HINT_CAP] or None
 
 
@@ -90,8 +97,8 @@ def judge_error(
     return Verdict(
         fault=fault,
         status=status if judged is None else judged,
-        message=error.message[:MESSAGE_CAP] or _UNSAID.get(fault, ""),
-        code=error.code,
+        message=plain(error.message[:MESSAGE_CAP]) or _UNSAID.get(fault, ""),
+        code=None if error.code is None else plain(error.code),
         retry_after=retry_after(vendor, refusal),
         kind=limit.kind,
         window=limit.window,
@@ -144,5 +151,5 @@ def _scope_hint(vendor: Vendor, headers: Mapping[str, str], error: ProviderError
     hint = hint_of(vendor, headers)
     if hint is None and vendor.hint_words:
         match = _pattern(vendor.hint_words).search(error.message)
-        hint = match[1][:_HINT_CAP] if match else None
-    return hint or error.user_id
+        hint = plain(match[1][:_HINT_CAP]) if match else None
+    return hint or (None if error.user_id is None else plain(error.user_id))

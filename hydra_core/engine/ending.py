@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
+_TOLD: Final = 200  # characters of what a provider said, in a text for readers
 _LIMITS: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
 _KINDS: Final = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
 _REMEDIES: Final = {
@@ -96,7 +97,7 @@ class Impasse:
         """What is wrong beyond limits, which pass by themselves: as told now, else as known."""
         for attempt in self.attempts:
             if attempt.outcome not in _LIMITS:
-                said = attempt.detail.rstrip(".")
+                said = attempt.detail[:_TOLD].rstrip(".")
                 yield f"{attempt.outcome} ({said})" if said else attempt.outcome
         if not self.attempts:
             for deployment in islice(self.route.deployments, _LINES):

@@ -179,3 +179,26 @@ def test_arguments_too_deep_to_write(read):
     use = b'{"type":"tool_use","id":"a","name":"f","input":' + deep + b"}"
     answer = read("x", 200, b'{"content":[' + use + b"]}", dialect="anthropic")
     assert answer.tool_calls[0].name == "f"
+
+
+def test_a_strangers_words_are_one_printable_line(judge):
+    """Escapes, line breaks, bidi marks and NULs in a message, a code or an account do no harm."""
+    evil = "red \x1b[31m\r\nFAKE LINE\x00 \u202ebidi\u2028"
+    body = {"error": {"message": evil, "code": evil}, "user_id": evil}
+    for vendor, header in (("openai", "openai-organization"), ("nobody", "x")):
+        verdict = judge(vendor, 429, body, {header: evil})
+        for text in (verdict.message, verdict.code, verdict.scope_hint):
+            assert text == "red [31m FAKE LINE bidi"
+    assert judge("openai", 200, COMPLETION, {"openai-organization": evil}).scope_hint.isprintable()
+
+
+def test_a_byte_order_mark_before_json_is_passed_over(judge):
+    """Some proxies write one; two of them, or thousands, are no JSON."""
+    mark = b"\xef\xbb\xbf"
+    body = orjson.dumps(COMPLETION)
+    assert judge("nobody", 200, mark + body).fault is None
+    for count in (2, 100_000):
+        assert judge("nobody", 200, mark * count + body).fault is Fault.INVALID_RESPONSE
+
+
+COMPLETION = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
