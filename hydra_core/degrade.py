@@ -12,6 +12,7 @@ import orjson
 from hydra_core.dialects.json_body import scrub
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.durations import duration
+from hydra_core.errors import DeadlineExceeded
 from hydra_core.likeness import likeness
 from hydra_core.messages import ChatRequest, Reply
 from hydra_core.store.late_row import row_of
@@ -28,6 +29,12 @@ _WAIT = {
     "ask again then.",
     "es": "Ninguna llave puede responder ahora. Esta petición podría empezar en unos {eta}. "
     "No se ha perdido nada: vuelve a preguntar entonces.",
+}
+_LATE = {
+    "en": "No answer came before the deadline. Another try could start in about {eta}. Nothing was "
+    "lost: ask again then, with a longer deadline.",
+    "es": "No llegó ninguna respuesta antes del plazo. Otro intento podría empezar en unos {eta}. "
+    "No se ha perdido nada: vuelve a preguntar entonces, con un plazo más largo.",
 }
 _NO_ETA = {
     "en": "No key can answer, and waiting will not help: {why}. See health() for the state of "
@@ -117,6 +124,8 @@ class Ladder:
     def _notice(self, error: PoolExhausted) -> str:
         if error.eta is not None:
             words = _OFFLINE if error.offline else _WAIT
+            if not error.offline and (error.eta == 0.0 or isinstance(error, DeadlineExceeded)):
+                words = _LATE
             told = words[self._language].format(eta=duration(error.eta))
             if not error.causes or error.offline:
                 return told

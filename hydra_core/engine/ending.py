@@ -86,7 +86,7 @@ class Impasse:
             )
         kind = DeadlineExceeded if late and self.attempts else PoolExhausted
         return kind(
-            f"route {self.route.name!r}: {self._what(eta)}.{self._trail(now)}",
+            f"route {self.route.name!r}: {self._what(eta, late=late)}.{self._trail(now)}",
             eta=eta,
             attempts=self.attempts,
             offline=offline(self.route),
@@ -105,10 +105,17 @@ class Impasse:
                 if fault is not None and fault not in _LIMITS:
                     yield fault.value
 
-    def _what(self, eta: float | None) -> str:
+    def _what(self, eta: float | None, *, late: bool) -> str:
         """What stands in the way of the whole route, and what helps."""
         if offline(self.route):
             return f"{OFFLINE}. Its keys are well and will be used as soon as something answers"
+        if eta is not None and late and self.attempts:
+            return (
+                f"its deadline passed before an answer came; another try could start in {eta:.1f} "
+                "s. Give it a longer deadline"
+            )
+        if eta == 0.0 and late:
+            return "its deadline left no time for an attempt, though one could start at once"
         if eta is not None:
             return (
                 f"no capacity in time; it could start in {eta:.1f} s. Ask again then, add a key, "

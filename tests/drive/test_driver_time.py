@@ -68,6 +68,21 @@ def test_the_deadline_holds_while_an_attempt_is_under_way(caller, pool, serve, s
 
 
 @STREAM
+def test_a_deadline_that_passed_is_not_told_as_want_of_keys(caller, pool, serve, stream):
+    """The notice and the error say that time ran out, with an attempt under way or without."""
+    fake = serve()
+    fake.fail("hang")
+    hydra = pool(fake, cache=False)
+    assert "No answer came before the deadline" in caller.ask(
+        hydra, "hello", stream=stream, deadline=0.2
+    )[0]
+    with pytest.raises(DeadlineExceeded, match="its deadline passed before an answer came"):
+        caller.ask(hydra, "hello", stream=stream, deadline=0.2, on_exhausted="raise")
+    with pytest.raises(PoolExhausted, match="left no time for an attempt"):
+        caller.ask(pool(serve()), "hello", stream=stream, deadline=0.0, on_exhausted="raise")
+
+
+@STREAM
 def test_the_deadline_is_one_for_all_attempts(caller, pool, serve, stream):
     """Each attempt gets what is left: hanging keys together take no longer than it."""
     fake = serve([f"key-canary-{n}" for n in range(6)])
