@@ -21,11 +21,13 @@ from hydra_core.engine.blame import blame
 from hydra_core.engine.faults import FAULTS
 from hydra_core.engine.health import Breaker, Rest
 from hydra_core.engine.reasons import (
+    gone_notice,
     offline_notice,
     online_notice,
     refused_notice,
     sign_in_notice,
     signed_in_notice,
+    spent_notice,
 )
 from hydra_core.engine.site import Alike, Site, enough_keys, free_of, had_worked, in_question
 from hydra_core.messages import Fault
@@ -112,6 +114,10 @@ class Outages:
             yield from blame(lease, verdict, now, self._scale, hurried=hurried)
         if fault is Fault.AUTH and lease.deployment.scopes.key.dead:
             self._notices.append(refused_notice(lease.deployment.provider, site.dead()))
+        elif fault is Fault.QUOTA_EXHAUSTED_BILLING:
+            self._notices.append(spent_notice(lease.deployment, verdict.message))
+        elif fault is Fault.MODEL_UNAVAILABLE:
+            self._notices.append(gone_notice(lease.deployment, verdict.message))
 
     def passed(self, lease: Lease) -> Iterator[Rest]:
         """A call went well: what that disproves is over."""

@@ -22,6 +22,7 @@ REFUSED: Final = (
 )
 _DEAD: Final = "auth: refused as invalid (no timer revives it, only a corrected or new key)"
 _SHOWN: Final = 8
+_TOLD: Final = 200  # characters of what a provider said
 _ONE_BY_ONE: Final = "one request at a time tries again"
 
 
@@ -136,3 +137,29 @@ def refused_notice(provider: str, dead: tuple[list[str], int]) -> Notice:
         f"{what}. They are not used any more. Check their values, and base_url if it is set, then "
         "start again.",
     )
+
+
+def spent_notice(deployment: Deployment, said: str) -> Notice:
+    """An account has no money left, or may not spend more of it."""
+    return Notice(
+        "no_money",
+        f"{deployment.provider}/{deployment.account}",
+        f"{deployment.provider} says that the account of {deployment.key} has no money or credit "
+        f"left, or may spend no more{_said(said)}. It rests and is asked again later. Top it up, "
+        "raise its limit, or take its keys out of the configuration.",
+    )
+
+
+def gone_notice(deployment: Deployment, said: str) -> Notice:
+    """A model is not there, or not for this account."""
+    return Notice(
+        "no_model",
+        f"{deployment.provider}/{deployment.model.name}",
+        f"{deployment.provider} does not serve {deployment.model.name} to {deployment.key}"
+        f"{_said(said)}. It rests and is asked for again later. Check the model's name, and "
+        "whether the account may use it.",
+    )
+
+
+def _said(text: str) -> str:
+    return f" ({text[:_TOLD].rstrip('.')})" if text else ""

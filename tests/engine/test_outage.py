@@ -359,6 +359,19 @@ def test_people_are_told_once_of_each_event(make_pool):
     assert told() == []
 
 
+def test_people_are_told_of_what_they_alone_can_mend(make_pool):
+    """An account without money and a model that is not there, with the provider's own words."""
+    pool = make_pool([{"account": "a"}, {}], strategy="priority")
+    broke = {"message": "Insufficient Balance.", "whole_account": True, "status": 402}
+    pool.fail(pool.lease(1.0), 1.0, Fault.QUOTA_EXHAUSTED_BILLING, **broke)
+    pool.fail(pool.lease(1.0), 1.0, Fault.MODEL_UNAVAILABLE, status=404)
+    money, model = pool.manager.accounts.notices
+    assert (money.kind, money.subject) == ("no_money", "acme/a")
+    assert "has no money or credit left, or may spend no more (Insufficient Balance)." in money.text
+    assert (model.kind, model.subject) == ("no_model", "acme/m")
+    assert model.text.startswith("acme does not serve m to k2. It rests")
+
+
 def test_an_error_says_that_the_machine_is_offline(make_pool, make_world, refuse):
     """Not that a provider is down: its text and its `offline` say so, with the next try's ETA."""
     pool = make_pool(BOTH)
