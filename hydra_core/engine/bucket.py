@@ -119,6 +119,10 @@ class Bucket(Window):
             booking[DATE] = self._charged
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
-        """The whole bucket's return as one row: it comes back evenly until then."""
-        missing = self.used(now)
+        """The whole bucket's return as one row: it comes back evenly until then.
+
+        What it does not gain for as long as its level lies ahead is missing, too.
+        """
+        ahead = max(0.0, self._since - now) * self.limit / self.length
+        missing = self.used(now) + ahead
         return [(missing * self.length / self.limit, missing)] if missing > 0.0 else []

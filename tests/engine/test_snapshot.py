@@ -368,3 +368,19 @@ def test_an_overdrawn_bucket_is_remembered():
     again = QuotaGroup("acme", [Bucket("tokens", 1000.0, 60.0)])
     recount(again, [row], 1.0, 9.0)
     assert again.windows[0].used(9.0) == pytest.approx(7000.0)
+
+
+def test_a_bucket_that_was_full_gains_nothing_from_a_restart(make_pool):
+    """What our bucket must not gain before the first call arrives, it must not gain anew either."""
+    keys = [{"rpm": 60, "shape": "bucket"}]
+    first = make_pool(keys)
+    spend(first, 100.0)
+    again = reborn(make_pool, keys, stored(first, 100.0), now=100.0)
+    for pool in (first, again):
+        for _ in range(58):
+            spend(pool, 100.0)
+    one, other = (
+        pool.deployments[0].group.windows[0].earliest(2.0, 100.0) for pool in (first, again)
+    )
+    assert one > 101.2
+    assert other == pytest.approx(one)
