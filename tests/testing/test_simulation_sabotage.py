@@ -8,6 +8,7 @@ import pytest
 
 from hydra_core.dialects import verdicts
 from hydra_core.engine import blame
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.deployment import Deployment
 from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.faults import FAULTS, Next
@@ -93,6 +94,16 @@ def _an_overload_ends_the_call(patch):
     patch.setitem(FAULTS, Fault.OVERLOADED, replace(FAULTS[Fault.OVERLOADED], next=Next.STOP))
 
 
+def _a_bucket_fills_at_half_its_speed(patch):
+    used = Bucket.used
+
+    def slowly(self, now):
+        self._since = max(self._since, (self._since + now) / 2)
+        return used(self, now)
+
+    patch.setattr(Bucket, "used", slowly)
+
+
 SABOTAGE = [
     (_no_reservation, "overshoot"),
     (_refunded_on_timeout, "undercharge"),
@@ -105,6 +116,7 @@ SABOTAGE = [
     (_refusals_misunderstood, "misread"),
     (_an_error_inside, "crash"),
     (_an_overload_ends_the_call, "unexplained"),
+    (_a_bucket_fills_at_half_its_speed, "unexplained"),
 ]
 
 

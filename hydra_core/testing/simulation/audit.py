@@ -8,27 +8,20 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault
-from hydra_core.testing.simulation.oracle import NEVER
-from hydra_core.wire import DAY, MINUTE
+from hydra_core.testing.simulation.oracle import NAMES, NEVER
+from hydra_core.wire import MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hydra_core.engine.deployment import Deployment
     from hydra_core.errors import HydraError
-    from hydra_core.testing.keys import LimitName
     from hydra_core.testing.simulation.caller import Caller
     from hydra_core.testing.simulation.oracle import Oracle
     from hydra_core.testing.simulation.process import Process
 
 _SLACK: Final = 2.0
 _NO_TIME: Final = 0.006
-_NAMES: Final[Mapping[tuple[str, float], LimitName]] = {
-    ("requests", MINUTE): "rpm",
-    ("tokens", MINUTE): "tpm",
-    ("requests", DAY): "rpd",
-    ("tokens", DAY): "tpd",
-}
 _ENDS_THE_CALL: Final = frozenset({Fault.CONTENT_FILTER, Fault.BAD_REQUEST})
 _TOO_LARGE: Final = frozenset({Fault.CONTEXT_TOO_LONG, Fault.REQUEST_TOO_LARGE})
 
@@ -36,9 +29,7 @@ _TOO_LARGE: Final = frozenset({Fault.CONTEXT_TOO_LONG, Fault.REQUEST_TOO_LARGE})
 class Audit:
     """Compares what the engine holds and says with what the oracles know."""
 
-    def __init__(
-        self, process: Process, oracles: Mapping[str, Oracle], *, exact: bool
-    ) -> None:
+    def __init__(self, process: Process, oracles: Mapping[str, Oracle], *, exact: bool) -> None:
         """`exact`: no request takes more tokens than its caller said."""
         self.oracles = oracles
         self._exact = exact
@@ -63,7 +54,7 @@ class Audit:
             yield "leak", f"{deployment.name}: {what}"
         quota = oracle.provider.quota(*place)
         for window in group.windows:
-            name = _NAMES.get((window.kind, window.length))
+            name = NAMES.get((window.kind, window.length))
             gauge = quota.gauge(name, provider_now) if name else None
             if name is None or gauge is None:
                 continue
@@ -107,14 +98,23 @@ class Audit:
             if awake_since > now - _SLACK:
                 return None  # nobody could act
             free = self._free(caller, now, before=now - _SLACK)
-            return f"{free[0]} had long been free" if len(free) > waiting else None
+            if len(free) > waiting:
+                return f"{free[0]} had long been free"
+            return self._idle(caller, now)
         free = self._free(caller, now, before=now)
         if len(free) > waiting:
             return f"{free[0]} was free, and {waiting} waited"
+        if awake_since <= now - _SLACK and (idle := self._idle(caller, now)):
+            return idle
         soon = self._free(caller, now, before=caller.patience() - _SLACK)
         return f"{soon[0]} would have been free in time" if soon and not waiting else None
 
-    def _free(self, caller: Caller, now: float, *, before: float) -> list[str]:
+    def _idle(self, caller: Caller, now: float) -> str | None:
+        """A deployment that nobody used, though whoever waits could have."""
+        idle = self._free(caller, now, before=now - _SLACK, idle=True)
+        return f"{idle[0]} had long been idle" if idle else None
+
+    def _free(self, caller: Caller, now: float, *, before: float, idle: bool = False) -> list[str]:
         """One deployment of each quota group that is surely free for this call before then."""
         if self._may_be_offline(now):
             return []
@@ -124,11 +124,10 @@ class Audit:
             key, model = oracle.key(deployment.key), oracle.model(deployment.model.name)
             if _ruled_out(caller, deployment):
                 continue
-            moment = oracle.free_from(key, model, caller.call, now)
+            moment = oracle.free_from(key, model, caller.call, now, idle=idle)
             if moment < NEVER and moment <= before:
                 found.setdefault((deployment.provider, key.account, model.name), deployment.name)
         return list(found.values())
-
 
     def _may_be_offline(self, now: float) -> bool:
         """True when no provider was reached lately, so that the machine itself is in doubt."""
@@ -143,7 +142,6 @@ def _ruled_out(caller: Caller, deployment: Deployment) -> bool:
     if window is not None and caller.call.most_tokens() > window:
         return True
     return any(
-        fault in _TOO_LARGE
-        and sent.plan.name == deployment.provider
+        fault in _TOO_LARGE and sent.plan.name == deployment.provider
         for fault, sent in caller.refusals
     )

@@ -10,11 +10,13 @@ the deployments of its route, one that the oracle knows to have been free: no fa
 it, its key, account, model or provider within the time for which such a fault may rest
 it; limits that are known (where one of requests or tokens is not, never a refusal for
 one, which may have shown it); room in all of them for the most that the call could have
-been booked with, every request counted that may still count, and what a refusal said in
-numbers to be gone of a bucket; a free place; and more such quota groups than there were
-other callers in line. If nobody else waited at all, a deployment that was to become free
-before the caller's patience ended (by more than two seconds) is enough. A call that ends
-with a refusal of its content or size is unexplained unless it was told so by a provider.
+been booked with, every request counted that may still count, and of a bucket no more than
+what answers and refusals left of it; a free place; and more such quota groups than there were
+other callers in line. One that had been free for two seconds for every call that its limits
+let in at all is enough however many waited, since any of them could have had it. If nobody
+else waited at all, a deployment that was to become free before the caller's patience ended
+(by more than two seconds) is enough. A call that ends with a refusal of its content or size
+is unexplained unless it was told so by a provider.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.messages import Fault
 from hydra_core.testing.limits import COUNTS_TOKENS, WINDOW_SECONDS
 from hydra_core.testing.simulation.faults import CHARGED, HANG
-from hydra_core.wire import DAY
+from hydra_core.testing.simulation.level import Level
+from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +67,14 @@ _SOFT_RESTS: Final[Mapping[Trouble, float]] = {
 }
 """The longest rest in seconds that one fault may earn a deployment by inference."""
 
+NAMES: Final[Mapping[tuple[str, float], LimitName]] = {
+    ("requests", MINUTE): "rpm",
+    ("tokens", MINUTE): "tpm",
+    ("requests", DAY): "rpd",
+    ("tokens", DAY): "tpd",
+}
+"""The limits by what they count and for how long."""
+
 Place = tuple[str, str]
 """An account and a model, or a key and a model."""
 
@@ -98,7 +109,7 @@ class Oracle:
         self._suspect: dict[str, float] = {}
         self._refused: set[str] = set()
         self._remembered = False
-        self._told: dict[tuple[Place, LimitName], tuple[float, float]] = {}
+        self._levels = _levels(provider)
         self.unreached_at: float | None = None
         self.answered_at = -NEVER
 
@@ -110,6 +121,7 @@ class Oracle:
         while bookings and bookings[0].sent_at < now - DAY - _LATE:
             bookings.popleft()
         bookings.append(booking)
+        self._take(place, 1.0, sent.booked, now)
         self._open[place] += 1
         self._flying[sent.model.name] += 1
 
@@ -118,6 +130,7 @@ class Oracle:
         booking = self._of.pop(sent.number)
         booking.requests, booking.tokens = _settled(sent, fault)
         place = (sent.key.account, sent.model.name)
+        self._take(place, 0.0, max(0.0, booking.tokens - booking.booked), now)
         self._open[place] -= 1
         self._freed_at[place] = now
         self._flying[sent.model.name] -= 1
@@ -126,6 +139,7 @@ class Oracle:
         """An answer was heard: who may rest because of it, and until when."""
         fault = outcome.fault
         key, model = sent.key.name, sent.model.name
+        self._read((sent.key.account, model), outcome, now)
         if fault is Fault.UNREACHABLE:
             self.unreached_at = now
             self._rest((None, None), now + _OUTAGE_REST)
@@ -150,7 +164,6 @@ class Oracle:
             unsaid = _MINUTE_REST if fault is Fault.RATE_LIMIT_MINUTE else _DAY_REST
             wait = unsaid if outcome.wait is None else max(1.0, outcome.wait)
             self._rest((account, None if outcome.whole_account else model), now + wait)
-            self._counted((account, model), outcome, now)
         elif fault is Fault.QUOTA_EXHAUSTED_BILLING:
             self._rest((account, None), now + _DAY_REST)
         elif fault is Fault.AUTH:
@@ -165,15 +178,29 @@ class Oracle:
             if len(self._gone[model]) > 1:
                 self._rest((None, model), now + _DAY_REST)
 
-    def _counted(self, place: Place, outcome: Outcome, now: float) -> None:
-        """A refusal in numbers: so much of a bucket is gone, as far as its wait bears that out."""
+    def _take(self, place: Place, requests: float, tokens: float, now: float) -> None:
+        for name in self.provider.plan.limits[place].stated():
+            level = self._levels.get((place, name))
+            if level is not None:
+                level.take(tokens if name in COUNTS_TOKENS else requests, now)
+
+    def _read(self, place: Place, outcome: Outcome, now: float) -> None:
+        """What the words of an answer leave of a bucket: by its headers, or by its numbers.
+
+        Those of a refusal count as far as its wait bears them out.
+        """
+        for reading in outcome.readings:
+            if reading.remaining is not None and reading.window is not None:
+                level = self._levels.get((place, NAMES[reading.kind, reading.window]))
+                if level is not None:
+                    level.told(reading.remaining, now)
         refusal = outcome.refusal
         if refusal is None or outcome.wait is None or self.provider.plan.manners != "openai":
             return
-        length = WINDOW_SECONDS.get(refusal.name)
-        if length is not None and self.provider.plan.window == "bucket":
-            open_again = refusal.limit - refusal.requested + outcome.wait * refusal.limit / length
-            self._told[place, refusal.name] = (now, min(float(refusal.used), open_again))
+        level = self._levels.get((place, refusal.name))
+        if level is not None:
+            returns = outcome.wait * refusal.limit / WINDOW_SECONDS[refusal.name]
+            level.told(max(refusal.limit - refusal.used, refusal.requested - returns), now)
 
     def _suspected(self, model: str, now: float) -> None:
         """One more failure from which the engine may infer an outage of what many share."""
@@ -204,8 +231,13 @@ class Oracle:
         """How many requests to this account and model are under way."""
         return self._open[place]
 
-    def free_from(self, key: KeyPlan, model: ModelPlan, call: Call, now: float) -> float:
-        """Since or from when this deployment is surely free for the call; `NEVER`: unknown."""
+    def free_from(
+        self, key: KeyPlan, model: ModelPlan, call: Call, now: float, *, idle: bool = False
+    ) -> float:
+        """Since or from when this deployment is surely free for the call; `NEVER`: unknown.
+
+        `idle`: free for any call that its limits let in at all.
+        """
         place = (key.account, model.name)
         limits = self.provider.plan.limits[place]
         if self.provider.plan.daily or (limits.stated() and not self.provider.knows(key.account)):
@@ -227,8 +259,9 @@ class Oracle:
         for name, limit in limits.stated().items():
             if name in WINDOW_SECONDS:
                 need = most if name in COUNTS_TOKENS else 1.0
-                free = self._room(place, name, need, float(limit), now)
-                rested = max(rested, free)
+                if idle and need <= limit:
+                    need = float(limit)
+                rested = max(rested, self._room(place, name, need, float(limit), now))
         return rested
 
     def _room(self, place: Place, name: LimitName, need: float, limit: float, now: float) -> float:
@@ -241,15 +274,12 @@ class Oracle:
         excess = need - limit
         if excess > 0.0:
             return NEVER
-        told_at, told = self._told.get((place, name), (-NEVER, 0.0))
-        if told_at + length + late > now:
-            excess += max(0.0, told - max(0.0, now - told_at - late) * limit / length)
-            if excess > 0.0:
-                return now + excess * length / limit
+        level = self._levels.get((place, name))
+        if level is not None:
+            return level.fits(need) + late
         for booking in reversed(self._bookings[place]):
             if booking.sent_at + late + length <= now:
                 break
-            # All that was booked: a bucket that was full meanwhile takes nothing back.
             excess += weight * (booking.booked if name in COUNTS_TOKENS else 1.0)
             if excess > 0.0:
                 return booking.sent_at + late + length
@@ -260,6 +290,18 @@ class Oracle:
         since = now - WINDOW_SECONDS[name] - _LATE
         recent = takewhile(lambda b: b.sent_at > since, reversed(self._bookings[place]))
         return sum(b.tokens if name in COUNTS_TOKENS else b.requests for b in recent)
+
+
+def _levels(provider: Provider) -> dict[tuple[Place, LimitName], Level]:
+    """The buckets of a provider, all full."""
+    if provider.plan.window != "bucket":
+        return {}
+    return {
+        (place, name): Level(float(limit), WINDOW_SECONDS[name])
+        for place, limits in provider.plan.limits.items()
+        for name, limit in limits.stated().items()
+        if name in WINDOW_SECONDS
+    }
 
 
 def _settled(sent: Sent, fault: Trouble | None) -> tuple[int, float]:
