@@ -12,6 +12,7 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.deployment import Deployment
 from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.faults import FAULTS, Next
+from hydra_core.engine.look import Looks
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.errors import PoolExhausted
@@ -104,6 +105,10 @@ def _a_bucket_fills_at_half_its_speed(patch):
     patch.setattr(Bucket, "used", slowly)
 
 
+def _what_was_found_is_kept_for_ever(patch):
+    patch.setattr(Looks, "hold", lambda *_: True)
+
+
 SABOTAGE = [
     (_no_reservation, "overshoot"),
     (_refunded_on_timeout, "undercharge"),
@@ -117,6 +122,7 @@ SABOTAGE = [
     (_an_error_inside, "crash"),
     (_an_overload_ends_the_call, "unexplained"),
     (_a_bucket_fills_at_half_its_speed, "unexplained"),
+    (_what_was_found_is_kept_for_ever, "unexplained"),
 ]
 
 
