@@ -12,8 +12,8 @@ it; limits that are known (where one of requests or tokens is not, never a refus
 one, which may have shown it); room in all of them for the most that the call could have
 been booked with, every request counted that may still count, and of a bucket no more than
 what answers and refusals left of it; a free place; and more such quota groups than there were
-other callers in line. One that had been free for two seconds for every call that its limits
-let in at all is enough however many waited, since any of them could have had it. If nobody
+other callers in line. One that had stood idle for two seconds, free for every call that its
+limits let in at all, is enough however many waited, since any of them could have had it. If nobody
 else waited at all, a deployment that was to become free before the caller's patience ended
 (by more than two seconds) is enough. A call that ends with a refusal of its content or size
 is unexplained unless it was told so by a provider.
@@ -236,7 +236,7 @@ class Oracle:
     ) -> float:
         """Since or from when this deployment is surely free for the call; `NEVER`: unknown.
 
-        `idle`: free for any call that its limits let in at all.
+        `idle`: nothing is under way there, and any call could go that its limits let in at all.
         """
         place = (key.account, model.name)
         limits = self.provider.plan.limits[place]
@@ -244,7 +244,7 @@ class Oracle:
             return NEVER
         if place in self._limited and (limits.rpm is None or limits.tpm is None):
             return NEVER  # it was refused, perhaps for a limit that nobody told
-        if limits.concurrency is not None and self._open[place] >= limits.concurrency:
+        if self._open[place] >= (1 if idle else limits.concurrency or NEVER):
             return NEVER
         if model.name in self._suspect and self._flying[model.name]:
             return NEVER  # one call may be finding out
@@ -253,7 +253,7 @@ class Oracle:
             (key.name, model.name), place,
         )  # fmt: skip
         rested = max(self._rests.get(scope, 0.0) for scope in scopes)
-        if limits.concurrency is not None:
+        if idle or limits.concurrency is not None:
             rested = max(rested, self._freed_at[place])
         most = call.most_tokens()
         for name, limit in limits.stated().items():
