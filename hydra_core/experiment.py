@@ -261,8 +261,14 @@ class _Watch:
 
 
 def _checked(name: str, variants: Variants) -> dict[str, dict[str, Any]]:
-    if not isinstance(variants, Mapping):
+    if isinstance(variants, list | tuple):
         variants = {variant: {} for variant in variants}
+    # A str would be taken for a list of its letters.
+    if not isinstance(variants, Mapping) or not all(_is_name(word) for word in (name, *variants)):
+        raise ConfigError(
+            f"experiment {name!r}: it needs a name, and variants as a dict of names and chat()'s "
+            "arguments, or as a list of names; names are texts"
+        )
     if len(variants) < 2:
         raise ConfigError(f"experiment {name!r} needs two variants or more to compare")
     for variant, arguments in variants.items():
@@ -279,14 +285,18 @@ def _checked(name: str, variants: Variants) -> dict[str, dict[str, Any]]:
     return {variant: dict(arguments) for variant, arguments in variants.items()}
 
 
+def _is_name(word: object) -> bool:
+    return isinstance(word, str) and bool(word.strip())
+
+
 def _weighted(
     name: str, variants: Mapping[str, Any], weights: Mapping[str, float] | None
 ) -> dict[str, float]:
     if weights is None:
         return dict.fromkeys(variants, 1.0)
-    if weights.keys() != variants.keys():
+    if not isinstance(weights, Mapping) or weights.keys() != variants.keys():
         raise ConfigError(f"experiment {name!r}: weights must name exactly its variants")
-    if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
+    if not all(isinstance(w, int | float) and 0 < w < math.inf for w in weights.values()):
         raise ConfigError(f"experiment {name!r}: a weight is a number above 0")
     return {variant: float(weight) for variant, weight in weights.items()}
 

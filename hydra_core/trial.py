@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.intervals import CONFIDENCE, difference, interval, percentile, spread
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 UNITS: Final = 20_000
 LATENCIES: Final = 10_000
 _METRICS: Final[tuple[Metric, ...]] = ("quality", "latency", "cost_usd")
+# What a metric can be at all: an interval of few units may reach beyond it.
+_HIGHEST: Final[dict[Metric, float]] = {"quality": 1.0, "latency": math.inf, "cost_usd": math.inf}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,10 @@ def _minus(one: Spread | None, other: Spread | None, confidence: float) -> Estim
 def _told(
     variant: str, summary: Summary, spreads: Mapping[Metric, Spread | None]
 ) -> VariantReport:
-    estimates = {metric: interval(of) if of else None for metric, of in spreads.items()}
+    estimates = {
+        metric: _possible(interval(of), _HIGHEST[metric]) if of else None
+        for metric, of in spreads.items()
+    }
     return VariantReport(
         name=variant,
         n=summary.replies,
@@ -171,3 +177,10 @@ def _told(
         other_models=summary.counts["other model"],
         failed=summary.failed,
     )
+
+
+def _possible(found: Estimate, highest: float) -> Estimate:
+    """The estimate with its interval kept to what can be: from 0 to `highest`."""
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(0.0, found.low), high=min(highest, found.high))

@@ -241,12 +241,29 @@ def test_a_name_is_one_experiment(hydra):
         (["a", "b"], {"a": 1}, "exactly its variants"),
         (["a", "b"], {"a": 1, "b": 0}, "above 0"),
         (["a", "b"], {"a": 1, "b": float("nan")}, "above 0"),
+        (["a", "b"], {"a": 1, "b": "many"}, "above 0"),
+        (["a", "b"], [1, 2], "exactly its variants"),
+        ("ab", None, "list of names"),
+        (None, None, "list of names"),
+        (["a", 5], None, "names are texts"),
+        ({"": {}, "b": {}}, None, "names are texts"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_at_once(hydra, variants, weights, says):
     """A ConfigError names the experiment, the variant and what is wrong."""
     with pytest.raises(ConfigError, match=says):
         hydra.experiment("wrong", variants, weights=weights)
+
+
+def test_an_interval_keeps_to_what_can_be():
+    """Perfect replies are no better than perfect, and none takes less than no time."""
+    score = Score()
+    for unit in range(10):
+        score.replied(f"u{unit}", Observation("full", 10.0 if unit == 0 else 0.01, 0.0, True))
+        score.judged(f"u{unit}", 1.0)
+    (found, _) = compared("e", {"a": score.copy(), "b": Score().copy()}).variants
+    assert (found.quality.mean, found.quality.high) == (1.0, 1.0)
+    assert found.latency.low == 0.0 < found.latency.mean < found.latency.high
 
 
 def test_a_closed_hydra_begins_no_experiment(hydra):
