@@ -131,7 +131,7 @@ class Ladder:
                 return told
             return f"{told} {_CAUSE[self._language]}: {'; '.join(error.causes[:_CAUSES])}."
         # The first line of the error says what to do; those after it say who rests and why.
-        why = "; ".join(line.strip() for line in str(error).splitlines()[1:])
+        why = "; ".join(line.strip().rstrip(".") for line in str(error).splitlines()[1:])
         return _NO_ETA[self._language].format(why=why or _UNKNOWN[self._language])
 
     def close(self) -> None:

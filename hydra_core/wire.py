@@ -99,6 +99,7 @@ class Answer:
 
     `quality` says how far it has the form that was asked for (0 to 1), None where none was.
     `shown`: its reader has seen it, as that of a stream has, so no other can replace it.
+    `cut`: it still came when its call's own time was up, so its end is nobody's fault.
     """
 
     verdict: Verdict
@@ -110,6 +111,7 @@ class Answer:
     raw: dict[str, Any] = field(default_factory=dict)
     quality: float | None = None
     shown: bool = False
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hydra_core.dialects.completion import thinks_aloud
 from hydra_core.drive.redaction import Forms, Veil
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hydra_core.engine.dispatch import Dispatch
     from hydra_core.messages import ToolCall
 
+# Seconds before the deadline at which a transport may already have given up for its sake.
+_NEAR: Final = 0.005
+_OUT_OF_TIME: Final = "the deadline has passed"
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPatience:
@@ -29,12 +33,14 @@ class StreamPatience:
 class StreamRecord:
     """One stream as it comes in: what it has shown, how long it may pause, how it ended.
 
-    `answer` is set when it is over: a success, or the verdict of its failure.
+    `answer` is set when it is over: a success, or the verdict of its failure. One that ends
+    with its call's deadline while it still came is nobody's fault.
     Comments and empty events do not feed the timer; what a reader sees does, and
     reasoning, which is not shown but proves that the model is at work.
     """
 
     __slots__ = (
+        "_begun",
         "_deadline",
         "_deployment",
         "_finish_reason",
@@ -64,6 +70,7 @@ class StreamRecord:
         self._deployment = deployment
         self._reader = reader
         self._patience = patience
+        self._begun = begun
         self._heard = begun
         self._deadline = deadline
         self._prompt_tokens = prompt_tokens
@@ -91,7 +98,7 @@ class StreamRecord:
             if chunks:
                 self._heard = now
             if self.answer is None and now >= min(self._heard + self._pause, self._deadline):
-                self._end(Verdict(fault=Fault.TIMEOUT, message=self._lateness(now)), chunks)
+                self._fail(Fault.TIMEOUT, "no token came in time", now, chunks)
         elif piece is None:
             last = self._reader.finish()
             if last is not None:
@@ -99,11 +106,19 @@ class StreamRecord:
             if self.answer is None:
                 self._end(None, chunks)
         else:
-            self._end(Verdict(fault=piece.fault, message=piece.detail), chunks)
+            self._fail(piece.fault, piece.detail, now, chunks)
         return chunks
 
-    def _lateness(self, now: float) -> str:
-        return "the deadline has passed" if now >= self._deadline else "no token came in time"
+    def _fail(self, fault: Fault, detail: str, now: float, chunks: list[Chunk]) -> None:
+        """Nothing more comes; a timeout is the provider's silence or the end of the call's time."""
+        if fault is not Fault.TIMEOUT or now < self._deadline - _NEAR:
+            self._end(Verdict(fault=fault, message=detail), chunks)
+            return
+        # Its last silence was shorter than its speech: it was at work when the time was up.
+        coming = self.shown and now - self._heard < self._heard - self._begun
+        verdict = Verdict(fault=Fault.TIMEOUT, message=_OUT_OF_TIME)
+        self._end(verdict, chunks)
+        self.answer = Answer(verdict, usage=self.usage_so_far if self.shown else None, cut=coming)
 
     @property
     def _pause(self) -> float:
@@ -178,10 +193,11 @@ class StreamRecord:
         if self.answer is None or self.answer.verdict.fault is None or not self.shown:
             return
         verdict = self.answer.verdict
+        more = " with more time" if verdict.message == _OUT_OF_TIME else ""
         raise StreamBroken(
             f"{self._deployment.name} broke off after {len(self.text)} characters "
             f"({verdict.fault}): {verdict.message}. The text so far is in .partial; ask again "
-            "for a new answer",
+            f"for a new answer{more}",
             partial=self.text,
             attempts=journey.attempts,
         )

@@ -285,7 +285,8 @@ class Dispatch:
             and self._over(now)
             and now - self._begun < self._patience.attempt_timeout
         )
-        manager.failed(lease, verdict, now, hurried=hurried)
+        if not answer.cut:
+            manager.failed(lease, verdict, now, hurried=hurried)
         self._tried.add(lease.deployment)
         usage = answer.usage if answer.usage and answer.usage.total_tokens else None
         cost = None if usage is None else lease.deployment.model.cost_of(usage)

@@ -90,6 +90,21 @@ def test_a_mere_limit_is_no_cause_to_tell(caller, pool, serve):
 
 
 @STREAM
+@pytest.mark.parametrize(
+    ("language", "told"), [("en", "No answer came before"), ("es", "No llegó ninguna")]
+)
+def test_a_slow_answer_is_not_told_as_a_lack_of_keys(caller, pool, serve, language, told, stream):
+    """Who gave too little time for an answer is told so, and that a new try may start soon."""
+    hydra = pool(serve(latency=30.0), language=language)
+    reply = one(caller, hydra, "hello", stream=stream, deadline=0.2)
+    assert reply.kind == "wait"
+    assert told in reply.text
+    assert reply.eta < 5
+    with pytest.raises(DeadlineExceeded, match="deadline passed before an answer came"):
+        caller.ask(hydra, "hello", stream=stream, deadline=0.2, on_exhausted="raise")
+
+
+@STREAM
 def test_dead_keys_are_told_at_once_and_not_asked_again(caller, pool, serve, stream):
     """When all keys are dead every call ends at once, without another call to the provider."""
     fake = serve()

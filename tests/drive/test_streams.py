@@ -175,3 +175,30 @@ def test_a_deadline_ends_a_stream_that_never_pauses(caller, pool, serve, raw):
     server = raw(lambda _: itertools.chain([SSE], itertools.repeat(delta(content="more "))))
     with pytest.raises(StreamBroken, match="timeout"):
         caller.stream(pool(serve(), providers=[server.provider()]), ASKED, deadline=0.3)
+
+
+def test_a_deadline_blames_no_key_whose_stream_still_came(caller, pool, serve, raw):
+    """An impatient reader rests nobody who was speaking, and the error says what ran out."""
+    drip = itertools.chain([SSE], itertools.repeat(delta(content="more ")))
+    server = raw(lambda _: (time.sleep(0.02) or piece for piece in drip))
+    hydra = pool(serve(), providers=[server.provider()])
+    with pytest.raises(StreamBroken, match=r"the deadline has passed.*more time") as caught:
+        caller.stream(hydra, ASKED, deadline=0.4)
+    assert caught.value.attempts[-1].outcome == "timeout"
+    (key,) = hydra.health()["providers"]["raw"]["keys"]
+    assert (key["state"], key["available_in"], key["last_fault"]) == ("active", 0.0, None)
+
+
+def test_a_deadline_in_a_silence_is_still_a_light_doubt(caller, pool, serve, raw):
+    """A stream that had fallen silent when the time was up rests its key for a moment."""
+
+    def falls_silent(_):
+        yield from (SSE, delta(content="more "))
+        time.sleep(1.0)
+
+    server = raw(falls_silent)
+    hydra = pool(serve(), providers=[server.provider()])
+    with pytest.raises(StreamBroken, match="the deadline has passed"):
+        caller.stream(hydra, ASKED, deadline=0.4)
+    (key,) = hydra.health()["providers"]["raw"]["keys"]
+    assert (key["state"], key["last_fault"]) == ("resting", "timeout")
