@@ -35,7 +35,7 @@ _BLANK: Final = re.compile(r"\n(?:[^\S\n]*\n)+")
 # What retrievers put before a passage: lines of `name: value` and nothing else.
 _LABELS: Final = re.compile(r"(?:[\w .-]{1,40}: \S[^\n]*\n?)+")
 # A paragraph that stands by itself: a capital or a digit, a few words, a full stop.
-_STANDING: Final = re.compile(r"(?=.{40})[^\W_a-z].*[.!?\u2026]", re.DOTALL)
+_STANDING: Final = re.compile(r"(?=.{24})[^\W_a-z].*[.!?\u2026]", re.DOTALL)
 # ... and that does not lean on the one before it.
 _LEANING: Final = re.compile(
     r"(?:he|she|it|they|his|her|its|their|this|that|these|those|such|there|here|then|but|and|so|"

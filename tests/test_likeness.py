@@ -87,6 +87,13 @@ def test_what_is_another_request(one, other):
     assert key(one) != key(other)
 
 
+def test_short_passages_may_change_places_too():
+    """A sentence of a few words that stands by itself is a passage; a word or two is none."""
+    short = ["The bird was called Flint.", "The blind man was called Pew."]
+    assert key(rag(short)) == key(rag(short[::-1]))
+    assert key(rag(["Add salt.", "Stir it."])) != key(rag(["Stir it.", "Add salt."]))
+
+
 def test_sampling_is_immaterial_and_all_else_counts():
     """Temperature and the like do not make another question; a user or a stop sequence does."""
     assert key("hi", temperature=0.1, max_tokens=5, seed=1, top_p=0.5) == key("hi")
