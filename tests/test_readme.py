@@ -16,7 +16,14 @@ from hydra_core.environment import read
 from hydra_core.vault import Secret
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "docs/configuration.md", "docs/experiments.md", "CONTRIBUTING.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/calls.md",
+    "docs/configuration.md",
+    "docs/experiments.md",
+    "docs/testing.md",
+    "CONTRIBUTING.md",
+]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 
@@ -65,7 +72,11 @@ def test_the_first_example_prints_what_the_readme_shows():
 def test_python_examples_run(code):
     """Each Python example runs offline and, where it prints an answer, has the fact in it."""
     out = printed(code)
-    for question, fact in (("blind man called?", "Pew"), ("parrot called?", "Captain Flint")):
+    for question, fact in (
+        ("blind man called?", "Pew"),
+        ("parrot called?", "Captain Flint"),
+        ("Who is blind?", "Pew is blind."),
+    ):
         assert question not in code or fact in out
 
 
