@@ -57,7 +57,7 @@ class ChatHydra(PooledModel):
     pool, also across copies. Without one, `api_keys` (comma or newline
     separated) with `base_url` or `provider` make a small pool of their own.
 
-    `timeout` is seconds for the whole call, waiting and failover included.
+    `timeout` (also as `deadline`) is seconds for the whole call, waiting and failover included.
     `max_retries` is accepted and has no effect: a call may use every usable
     route. `streaming=False` makes `stream()` yield whole answers. What a call is
     given goes before what the model was given; an unknown argument raises

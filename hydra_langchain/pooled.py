@@ -45,6 +45,8 @@ _DEFAULTS: Final = (
 )
 """Fields that a call falls back on."""
 
+_NAMES: Final = {**ALIASES, "deadline": "timeout"}  # as a call and HydraLLM call it
+
 _SHAPING: Final = ("extra_body", "lane", "max_tokens", "provider", "stop", "temperature")
 """Fields that change what a model says."""
 
@@ -84,7 +86,7 @@ class PooledModel(BaseChatModel):
     @model_validator(mode="before")
     @classmethod
     def _name_fields(cls, given: dict[str, Any]) -> dict[str, Any]:
-        named = {ALIASES.get(name, name): value for name, value in given.items()}
+        named = {_NAMES.get(name, name): value for name, value in given.items()}
         reject_unknown(named, cls.model_fields, "ChatHydra")
         if named.get("base_url") is not None and named.get("api_keys") is None:
             named["api_keys"] = os.environ.get(KEYS_VARIABLE)

@@ -193,11 +193,14 @@ class StreamRecord:
         if self.answer is None or self.answer.verdict.fault is None or not self.shown:
             return
         verdict = self.answer.verdict
-        more = " with more time" if verdict.message == _OUT_OF_TIME else ""
+        remedy = "ask again for a new answer"
+        if verdict.fault is Fault.CONTENT_FILTER:
+            remedy = "the refusal is the provider's answer, and no key was blamed"
+        elif verdict.message == _OUT_OF_TIME:
+            remedy += " with more time"
         raise StreamBroken(
             f"{self._deployment.name} broke off after {len(self.text)} characters "
-            f"({verdict.fault}): {verdict.message}. The text so far is in .partial; ask again "
-            f"for a new answer{more}",
+            f"({verdict.fault}): {verdict.message}. The text so far is in .partial; {remedy}",
             partial=self.text,
             attempts=journey.attempts,
         )

@@ -202,3 +202,16 @@ def test_a_deadline_in_a_silence_is_still_a_light_doubt(caller, pool, serve, raw
         caller.stream(hydra, ASKED, deadline=0.4)
     (key,) = hydra.health()["providers"]["raw"]["keys"]
     assert (key["state"], key["last_fault"]) == ("resting", "timeout")
+
+
+def test_a_refusal_after_the_first_token_is_not_to_be_asked_again(caller, pool, serve, raw):
+    """A filter that cuts a stream off is the provider's answer: no key rests, nobody retries."""
+    end = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]}\n\n'
+    server = raw(lambda _: [SSE, delta(content="Once "), end, b"data: [DONE]\n\n"])
+    hydra = pool(serve(), providers=[server.provider()])
+    with pytest.raises(StreamBroken, match="the refusal is the provider's answer") as caught:
+        caller.stream(hydra, ASKED)
+    assert caught.value.partial == "Once "
+    assert "ask again" not in str(caught.value)
+    assert len(server.heads) == 1
+    assert hydra.health()["providers"]["raw"]["keys"][0]["state"] == "active"

@@ -2,6 +2,8 @@
 
 import pytest
 
+from hydra_core.testing import FakeProvider
+from hydra_langchain import ChatHydra
 from hydra_langchain.arguments import call_arguments
 
 
@@ -47,3 +49,11 @@ def test_other_models_words_are_understood():
     """Names that users bring from other chat models mean what they meant there."""
     given = {"max_completion_tokens": 5, "stop_sequences": ["x"], "request_timeout": 3}
     assert call_arguments({}, given) == {"max_tokens": 5, "stop": ["x"], "deadline": 3}
+
+
+def test_a_model_takes_a_deadline_as_a_call_does():
+    """`deadline=` of a ChatHydra is its `timeout`: seconds for each whole call."""
+    with FakeProvider(["key-canary-1"], latency=30.0) as slow:
+        model = ChatHydra(slow.config(store="memory"), deadline=0.2)
+        assert model.timeout == 0.2
+        assert model.invoke("hello").response_metadata["hydra"]["kind"] == "wait"
