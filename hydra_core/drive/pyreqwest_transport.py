@@ -11,6 +11,7 @@ What its behaviour asks of this module:
 - Its blocking client does not see Ctrl-C, and aborts the process when an error
   follows one; threads use this module through `blocking` instead.
 - It cannot run in a process forked after it ran.
+- The thread that loads it must never end; see `loading`.
 - Its thread still holds the interpreter for a moment after it delivered a result;
   an interpreter that ends in that moment aborts (seen in 1 to 6 of 100 scripts
   whose last act is a call). `_settle` lets it finish.

@@ -149,7 +149,10 @@ def make_async_transport(name: str = "auto") -> AsyncTransport:
 
 
 def _pyreqwest() -> AsyncTransport:
+    from hydra_core.drive.loading import load_for_good
+
     try:
+        load_for_good("pyreqwest")
         from hydra_core.drive.pyreqwest_transport import PyreqwestTransport
     except ImportError:
         raise _not_installed("pyreqwest") from None

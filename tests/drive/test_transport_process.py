@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -115,6 +116,29 @@ def test_ctrl_c_interrupts_a_waiting_call(client, listener):
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == ("interrupted\n", "")
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_thread_that_loads_a_client_may_end(client, listener):
+    """Threads that come and go each make a transport of their own; the interpreter survives."""
+    script = """
+    import asyncio, threading
+    async def call():
+        transport = make_async_transport(client)
+        print((await transport.send(wire, None, timeout=20)).status, flush=True)
+        await transport.aclose()
+    for _ in range(8):
+        thread = threading.Thread(target=asyncio.run, args=(call(),))
+        thread.start()
+        thread.join()
+    """
+    process = run(script, client, listener)
+    listener.settimeout(5)
+    with contextlib.suppress(TimeoutError):  # a process that died asks for no more
+        for _ in range(8):
+            answer(listener)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out.split()) == (0, ["200"] * 8), err
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
