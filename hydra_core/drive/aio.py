@@ -126,10 +126,13 @@ class AsyncDriver:
         return self._exchange.read(body, deployment)
 
     async def _read(self, body: AsyncOpenStream, seconds: float) -> bytes | Failed | None:
+        piece: bytes | Failed | None
         try:
-            return await body.read(seconds)
+            piece = await body.read(seconds)
         except Exception as error:
-            return self._exchange.raised(error)
+            piece = self._exchange.raised(error)
+        self._gate.check_open()  # what `close` broke off is nobody's fault
+        return piece
 
     async def aclose(self) -> None:
         """Close the connections of this loop."""

@@ -164,8 +164,8 @@ class Gate:
         if answer is not None:
             journey.report(self._manager, answer, now)
         step = journey.next_step(self._manager, now)
-        if self._closed and not isinstance(step, Reply):
-            raise HydraClosed("this Hydra was closed during the call; build a new one")
+        if not isinstance(step, Reply):
+            self.check_open()
         if isinstance(step, Park):
             if step.ticket.bell is None:
                 step.ticket.bell = bell()
@@ -241,6 +241,11 @@ class Gate:
     def waiting(self) -> int:
         """How many journeys wait for capacity."""
         return sum(ticket is not None for ticket in tuple(self._open.values()))
+
+    def check_open(self) -> None:
+        """Raises HydraClosed after `close`; without the lock, since nothing opens it again."""
+        if self._closed:
+            raise HydraClosed("this Hydra was closed during the call; build a new one")
 
     def close(self) -> None:
         """From now on nothing is sent: whoever waits is woken, and told by HydraClosed."""

@@ -129,10 +129,13 @@ class SyncDriver:
         return self._exchange.read(body, deployment)
 
     def _read(self, body: OpenStream, seconds: float) -> bytes | Failed | None:
+        piece: bytes | Failed | None
         try:
-            return body.read(seconds)
+            piece = body.read(seconds)
         except Exception as error:
-            return self._exchange.raised(error)
+            piece = self._exchange.raised(error)
+        self._gate.check_open()  # what `close` broke off is nobody's fault
+        return piece
 
     def close(self) -> None:
         """Close the connections."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import threading
 import time
 
 import pytest
 
-from hydra_core import Hydra
+from hydra_core import Hydra, HydraClosed
 from hydra_core.testing import FakeKey, FakeLimits
 
 ONE = [FakeKey("key-canary-1", limits=FakeLimits(concurrency=1))]
@@ -162,3 +163,43 @@ async def test_leaving_before_an_answer_keeps_the_whole_booking(serve):
             await reader
         _, second = hydra.health()["providers"]["fake"]["keys"]
         assert second["limits"]["tpm"]["used"] >= 900
+
+
+@TRANSPORT
+def test_closing_ends_a_stream_of_another_thread(serve, pool, transport):
+    """It ends with HydraClosed and not as a broken stream, and no key is blamed for it."""
+    fake = serve(ONE, chunk_delay=0.02)
+    hydra = pool(fake, transport=transport)
+    shown, ends = threading.Event(), []
+
+    def read():
+        try:
+            for _chunk in hydra.stream("word " * 500):
+                shown.set()
+        except Exception as error:
+            ends.append(type(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    shown.wait()
+    hydra.close()
+    reader.join(10)
+    assert ends == [HydraClosed]
+    assert hydra.stats()["faults"] == {}
+
+
+@TRANSPORT
+async def test_closing_ends_a_stream_of_another_task(serve, pool, transport):
+    """`aclose` ends the streams of its loop at their next piece, with HydraClosed."""
+    hydra = pool(serve(ONE, chunk_delay=0.02), transport=transport)
+    shown = asyncio.Event()
+
+    async def read():
+        async for _chunk in hydra.astream("word " * 500):
+            shown.set()
+
+    reading = asyncio.create_task(read())
+    await shown.wait()
+    await hydra.aclose()
+    with pytest.raises(HydraClosed):
+        await asyncio.wait_for(reading, 5)
