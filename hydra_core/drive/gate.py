@@ -141,7 +141,7 @@ class Gate:
         self._busy = False
         self._late: deque[Callable[[float], None]] = deque()
         self._open: dict[Dispatch, Ticket | None] = {}
-        self._closed = False
+        self.closed = False  # for anybody to read: nothing opens it again
         self.clock = clock
         _gates.add(self)
 
@@ -164,8 +164,8 @@ class Gate:
         if answer is not None:
             journey.report(self._manager, answer, now)
         step = journey.next_step(self._manager, now)
-        if not isinstance(step, Reply):
-            self.check_open()
+        if self.closed and not isinstance(step, Reply):
+            raise HydraClosed("this Hydra was closed during the call; build a new one")
         if isinstance(step, Park):
             if step.ticket.bell is None:
                 step.ticket.bell = bell()
@@ -242,15 +242,10 @@ class Gate:
         """How many journeys wait for capacity."""
         return sum(ticket is not None for ticket in tuple(self._open.values()))
 
-    def check_open(self) -> None:
-        """Raises HydraClosed after `close`; without the lock, since nothing opens it again."""
-        if self._closed:
-            raise HydraClosed("this Hydra was closed during the call; build a new one")
-
     def close(self) -> None:
         """From now on nothing is sent: whoever waits is woken, and told by HydraClosed."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             waiting = [ticket for ticket in self._open.values() if ticket is not None]
         _ring(waiting)
 

@@ -13,6 +13,7 @@ from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.engine.quality import shaped
 from hydra_core.engine.steps import GiveUp, Park, Send
+from hydra_core.errors import HydraClosed
 from hydra_core.messages import Reply
 from hydra_core.wire import Answer, Failed, Replied
 
@@ -134,7 +135,8 @@ class SyncDriver:
             piece = body.read(seconds)
         except Exception as error:
             piece = self._exchange.raised(error)
-        self._gate.check_open()  # what `close` broke off is nobody's fault
+        if self._gate.closed:  # what `close` broke off is nobody's fault
+            raise HydraClosed("this Hydra was closed during the stream; build a new one")
         return piece
 
     def close(self) -> None:
