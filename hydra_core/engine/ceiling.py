@@ -4,9 +4,10 @@ Two reasons to hold back:
 
 - slow start: while a group's limits are unknown, every call that is in flight when the
   first limit is met earns one more refusal. So a few are let go at once, and further
-  ones at intervals; both grow with the calls that were let through. Refusals come quickly
-  even where answers are slow, so the intervals lose little on a slow provider without
-  limits, and the few in flight lose little on a quick one.
+  ones when the last one's refusal would have been heard (`engine.echo`). Nearly all free
+  limits are met within the first dozens of calls; who was let pass that often is soon let
+  go at full speed: both grow with the calls that were let through, and N calls take no
+  longer than eighty echoes, however large N is.
 - a refusal that blames concurrency: one fewer than were in flight, then one more each
   time that the ceiling was in use and held for a while; the while doubles with each
   further refusal (additive increase, as TCP's congestion avoidance; Jacobson 1988).
@@ -16,13 +17,16 @@ All times are monotonic seconds.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-# Between two calls, at first. A refusal travels at the speed of the network, whatever the
-# time scale: within this the last call's will be known.
-_GAP: Final = 0.1
+if TYPE_CHECKING:
+    from hydra_core.engine.echo import Echo
+
+# Between two calls, until anything was heard. A refusal travels at the speed of the
+# network, whatever the time scale: within this the first call's will mostly be known.
+_GAP: Final = 0.5
 _GROWS: Final = 32.0  # so many calls earn one more at once
-_QUICKENS: Final = 16.0  # and so many the first time half the gap
+_QUICKENS: Final = 64.0  # and so many half the gap; with the cube of their number
 _RISES: Final = 10.0  # until one more is tried
 _RISES_LAST: Final = 1280.0
 _NEVER: Final = float("inf")
@@ -31,17 +35,19 @@ _NEVER: Final = float("inf")
 class SlowStart:
     """The pace at which a group of unknown limits is tried."""
 
-    __slots__ = ("_gap", "_sent", "_sent_at", "allowed")
+    __slots__ = ("_echo", "_gap", "_sent", "_sent_at", "allowed")
 
     def __init__(self, gap: float = _GAP) -> None:
-        """`gap`: seconds between two calls, at first."""
+        """`gap`: seconds between two calls until anything was heard."""
         self.allowed = 1
+        self._echo: Echo | None = None
         self._gap = gap
         self._sent = 0.0
         self._sent_at = -_NEVER
 
-    def sent(self, now: float) -> None:
-        """A call goes out."""
+    def sent(self, now: float, echo: Echo | None = None) -> None:
+        """A call goes out, to where refusals are heard after `echo`."""
+        self._echo = echo
         self.resume(self._sent + 1)
         self._sent_at = now
 
@@ -59,7 +65,8 @@ class SlowStart:
         """When the next call may be sent while so many are in flight."""
         if in_flight < self.allowed:
             return now
-        return max(now, self._sent_at + self._gap / (1.0 + self._sent / _QUICKENS))
+        gap = self._gap if self._echo is None else self._echo.seconds or self._gap
+        return max(now, self._sent_at + gap / (1.0 + (self._sent / _QUICKENS) ** 3))
 
 
 class Ceiling:

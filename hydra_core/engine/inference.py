@@ -14,7 +14,7 @@ when enough of that comes back. So its wait and our calls give the limit:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.windows import NEVER
@@ -30,12 +30,15 @@ if TYPE_CHECKING:
 _ROUNDING: Final = 1.0
 # Some providers check their minute by the second or by ten: Azure does both.
 _LENGTHS: Final = (MINUTE, 10.0, 1.0)  # the longest that explains the wait is meant
+_GRAIN: Final = 1e-6
 _STEPS: Final = (5.0, 2.0, 1.0)
 # Of the limits that providers publish most have one of these leading digits; they are
 # about a fifth apart.
 _USUAL: Final = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 _SPACING: Final = 0.21
 _HABIT: Final = 0.9
+# Hardly anybody sells fewer tokens a minute: one question with its context takes as many.
+_FEWEST_TOKENS: Final = 4_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,17 @@ class Estimate:
     @property
     def limit(self) -> float:
         """The roundest number that it may be: limits are made by people."""
-        return roundest(self.low, self.high)
+        return roundest(float(ceil(self.low)) if self.counts else self.low, self.high)
+
+    @property
+    def counts(self) -> bool:
+        """It is a number of requests: whole."""
+        return self.kind == "requests"
+
+    @property
+    def possible(self) -> bool:
+        """There is such a limit."""
+        return (ceil(self.low - _GRAIN) if self.counts else self.low) < self.high
 
     @property
     def surprise(self) -> float:
@@ -61,7 +74,7 @@ class Estimate:
         """
         chance = min(0.9, (self.high - self.low) / self.high / _SPACING)
         size = 10.0 ** floor(log10(self.high))
-        usual = any(
+        usual = (self.counts or self.high > _FEWEST_TOKENS) and any(
             self.low <= number * scale < self.high
             for scale in (size, size / 10.0)
             for number in _USUAL
@@ -83,14 +96,14 @@ class Refused:
     scale: float
 
     @property
-    def soonest(self) -> float:
-        """The least wait, in seconds, that may have been meant."""
-        return -NEVER if self.wait is None else self.wait - _ROUNDING * self.scale - self.slack
+    def stated(self) -> float:
+        """The wait as stated, in seconds; infinite where it was not."""
+        return NEVER if self.wait is None else self.wait
 
     @property
-    def latest(self) -> float:
-        """The longest wait that may have been meant."""
-        return NEVER if self.wait is None else self.wait + self.slack
+    def soonest(self) -> float:
+        """The least wait that may have been meant by it."""
+        return -NEVER if self.wait is None else self.wait - _ROUNDING * self.scale
 
 
 def roundest(low: float, high: float) -> float:
@@ -109,11 +122,11 @@ def roundest(low: float, high: float) -> float:
 def sliding_limits(calls: Sequence[Call], refused: Refused) -> list[Estimate]:
     """The limits of a rolling window that would explain the refusal.
 
-    `calls` are those that were let pass, oldest first.
+    `calls` are those that were sent before and let pass, oldest first.
     """
     for length in _LENGTHS if refused.wait is not None else _LENGTHS[:1]:
         span = length * refused.scale
-        counted = [call for call in calls if call.sent > refused.now - span]
+        counted = [call for call in calls if _left(call, span, refused)[1] > 0.0]
         found = list(_full_of_requests(counted, span, refused))
         found += _full_of_tokens(counted, span, refused)
         if found:
@@ -121,24 +134,44 @@ def sliding_limits(calls: Sequence[Call], refused: Refused) -> list[Estimate]:
     return []
 
 
+def _left(call: Call, span: float, refused: Refused) -> tuple[float, float]:
+    """Seconds from the refusal's making until the call leaves the window: least and most.
+
+    It arrived between its sending and its answer, as the refused call did. Of a call that
+    nobody has answered the sending is all that is known.
+    """
+    least = call.sent + span - refused.now
+    arrived = call.sent if call.answered > refused.now else call.answered
+    return least, arrived + span - (refused.now - refused.slack)
+
+
 def _full_of_requests(
     counted: Sequence[Call], span: float, refused: Refused
 ) -> Iterator[Estimate]:
     """A window full of requests opens when the oldest leaves it."""
-    if counted and refused.soonest <= counted[0].sent + span - refused.now <= refused.latest:
-        sure = sum(1.0 for call in counted if call.answered <= refused.now)
-        yield Estimate("requests", span, max(1.0, sure), len(counted) + 1.0)
+    low, high = 0.0, 0.0
+    for place, oldest in enumerate(counted):
+        least, most = _left(oldest, span, refused)
+        if refused.soonest <= most and least <= refused.stated:
+            low = max(1.0, sum(1.0 for call in counted[place:] if not call.lost))
+            high = high or len(counted) - place + 1.0
+        if least > 0.0:
+            break  # it was counted for sure, so nobody younger was the oldest
+    if high:
+        yield Estimate("requests", span, low, high)
 
 
 def _full_of_tokens(
     counted: Sequence[Call], span: float, refused: Refused
 ) -> Iterator[Estimate]:
     """It opens when as many tokens have left it as this request lacks."""
-    oldest = refused.now - span  # of what is counted now
-    surely = sum(call.tokens for call in counted if call.sent < oldest + refused.soonest)
-    perhaps = sum(call.tokens for call in counted if call.sent <= oldest + refused.latest)
-    spent = sum(call.tokens for call in counted)
-    sure = sum(call.tokens for call in counted if call.answered <= refused.now)
+    surely = perhaps = spent = sure = 0.0
+    for call in counted:
+        least, most = _left(call, span, refused)
+        spent += call.tokens
+        sure += call.tokens if least > 0.0 and not call.lost else 0.0
+        perhaps += call.tokens if least <= refused.stated else 0.0
+        surely += call.tokens if most < refused.soonest else 0.0
     low, high = max(sure, sure - perhaps + refused.need), spent - surely + refused.need
     if perhaps and low < high:
         yield Estimate("tokens", span, low, high)
@@ -159,12 +192,14 @@ def _drained(
 ) -> Estimate:
     """Of all moments at which the bucket may last have been full, the one that explains most."""
     low, high, sure, taken = 0.0, 0.0, need, need
-    soonest, latest = max(0.0, refused.soonest), min(span, refused.latest)
-    for sent, tokens, answered in reversed(calls):
-        amount = tokens if kind == "tokens" else 1.0
+    soonest, latest = max(0.0, refused.soonest), min(span, refused.stated)
+    for call in reversed(calls):
+        amount = call.tokens if kind == "tokens" else 1.0
         taken += amount
-        sure += amount if answered <= refused.now else 0.0
-        ago = refused.now - sent
-        low = max(low, sure / (1.0 + (ago + refused.slack + latest) / span))
-        high = max(high, taken / (1.0 + (max(0.0, ago - refused.slack) + soonest) / span))
+        sure += 0.0 if call.lost else amount
+        ago = refused.now - call.sent
+        low = max(low, sure / (1.0 + (ago + latest) / span))
+        # It may have been under way as long as the refused call and its refusal were.
+        ago = max(0.0, ago - 2.0 * refused.slack)
+        high = max(high, taken / (1.0 + (ago + soonest) / span))
     return Estimate(kind, span, low, high)

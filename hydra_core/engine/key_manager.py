@@ -144,7 +144,7 @@ class KeyManager:
         if study is not None:
             study.enter(lease)
             if deployment.group.slow_start is not None:
-                deployment.group.slow_start.sent(now)
+                deployment.group.slow_start.sent(now, deployment.model.echo)
         return lease
 
     def earliest(self, route: Route, size: Size, avoid: Avoid, now: float) -> float:
@@ -223,7 +223,7 @@ class KeyManager:
         deployment.score.passed(latency)
         group = lease.group
         if group.study is not None or group.ceiling is not None:
-            served(group, lease.granted + latency)
+            served(lease, lease.granted + latency)
         for rest in deployment.rests:
             if rest.strikes:
                 rest.recover()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.lesson import opened
-from hydra_core.engine.supposition import guess
+from hydra_core.engine.supposition import guess, weigh
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE
 
@@ -44,6 +44,8 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
     group = lease.group
     if verdict.fault in _USUAL:
         _take_back(lease, lesson.now)
+        if group.study is not None:
+            lease.deployment.model.echo.refused(lesson.now - lease.granted)
     if verdict.kind == "concurrency" or verdict.concurrency_limit is not None:
         _hold_back(group, verdict.concurrency_limit, lesson)
     elif verdict.kind is not None and verdict.limit:
@@ -80,13 +82,19 @@ def _take_back(lease: Lease, now: float) -> None:
             window.settle(charge, 0.0, now)
 
 
-def served(group: QuotaGroup, now: float) -> None:
+def served(lease: Lease, now: float) -> None:
     """A call went well: what we allow ourselves may grow."""
+    group = lease.group
     ceiling = group.ceiling
     if ceiling is not None and ceiling.served(group.in_flight, now):
         group.refresh()
-    if group.study is not None and group.study.guesses:
-        group.study.passed(now)
+    if group.slow_start is not None:
+        lease.deployment.model.echo.answered(now - lease.granted)
+    study = group.study
+    if study is not None and study.guesses:
+        study.passed(now)
+        if study.case is not None and study.case.rival is not None:
+            weigh(group, study, study.case, now)
 
 
 def _stated(

@@ -91,6 +91,7 @@ def _join(kept: QuotaGroup, gone: QuotaGroup, ledger: Ledger, now: float) -> Non
         group.windows = [window for window in group.windows if not window.tentative]
         if group.study is not None:
             group.study.guesses.clear()
+            group.study.case = None
     leases = [lease for lease in ledger.leases if lease.group in (kept, gone)]
     booked: list[dict[Window, Charge]] = [dict(lease.charges) for lease in leases]
     for window in gone.windows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.echo import Echo
 from hydra_core.engine.health import Breaker, Rest
 from hydra_core.engine.size import TOKENS_PER_CHAR, USUAL_OUTPUT
 from hydra_core.engine.windows import NEVER
@@ -32,6 +33,7 @@ class ModelFacts:
         "breaker",
         "context_window",
         "deviation",
+        "echo",
         "input_usd",
         "max_output",
         "name",
@@ -62,6 +64,7 @@ class ModelFacts:
         self.rest = Rest(f"{provider}/{name}")
         self.breaker = Breaker(self.rest)
         self.refused_by: set[str] = set()
+        self.echo = Echo()
         self.tokens_per_char = TOKENS_PER_CHAR
         self.deviation = _DEVIATION
         self.usual_output = USUAL_OUTPUT

@@ -14,10 +14,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Lease
+    from hydra_core.engine.supposition import Case
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind
 
@@ -33,15 +35,17 @@ _STUBBORN: Final = 4
 _NEAR: Final = 0.8
 _STEP: Final = 1.0 / 32.0
 
+
 class Call(NamedTuple):
     """One call that was let pass, or may have been: `answered` is infinite until that is sure.
 
-    `tokens` are what it used, or booked so far.
+    `tokens` are what it used, or booked so far; `lost`: nobody will ever answer.
     """
 
     sent: float
     tokens: float
     answered: float
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -85,10 +89,11 @@ class Guess:
 class Study:
     """The calls of one group, newest last, and the guesses about its limits."""
 
-    __slots__ = ("_leases", "guesses", "supposed_at")
+    __slots__ = ("_leases", "case", "guesses", "supposed_at")
 
     def __init__(self) -> None:
         self.supposed_at = 0.0
+        self.case: Case | None = None
         self._leases: deque[Lease] = deque(maxlen=_MOST)
         self.guesses: dict[Window, Guess] = {}
 
@@ -105,15 +110,10 @@ class Study:
     def calls(self, *, until: float = NEVER) -> list[Call]:
         """The calls sent up to `until` that were not refused, oldest first."""
         return [
-            Call(lease.granted, lease.used, lease.ended)
+            Call(lease.granted, lease.used, lease.ended, lease.settled and lease.ended == NEVER)
             for lease in self._leases
             if lease.used > 0.0 and lease.granted <= until
         ]
-
-    def spent(self, kind: LimitKind, since: float) -> float:
-        """What was sent after `since` and let pass, in units of `kind`."""
-        amounts = [c.tokens for c in self.calls() if c.sent > since and c.answered < NEVER]
-        return sum(amounts) if kind == "tokens" else float(len(amounts))
 
     def proven(self, kind: LimitKind, length: float) -> float:
         """The most units of `kind` that surely were let pass within one `length` of seconds."""
@@ -129,6 +129,36 @@ class Study:
                 oldest = next(older, None)
             most = max(most, passed)
         return most
+
+    def least(self, kind: LimitKind, length: float, shape: str) -> float:
+        """The limit of so many seconds can be no smaller: the last call that was let pass.
+
+        A bucket was full at most when the first of some calls came, and has gained no more
+        since than the time allows for.
+        """
+        calls = [call for call in self.calls() if call.answered < NEVER]
+        last = max((call.answered for call in calls), default=0.0)
+        spent = least = 0.0
+        for call in reversed(calls):
+            spent += call.tokens if kind == "tokens" else 1.0
+            ago = last - call.sent
+            if shape == "bucket":
+                least = max(least, spent / (1.0 + ago / length))
+            elif ago < length:
+                least = spent
+        return least
+
+    def used(self, kind: LimitKind, length: float, shape: str, limit: float, now: float) -> float:
+        """What would count of a limit that is not booked, after all calls that may have come."""
+        used, since = 0.0, -NEVER
+        for call in self.calls():
+            amount = call.tokens if kind == "tokens" else 1.0
+            if shape == "bucket":
+                used = max(0.0, used - (call.sent - since) * limit / length) + amount
+                since = call.sent
+            elif call.sent > now - length:
+                used += amount
+        return max(0.0, used - (now - since) * limit / length) if shape == "bucket" else used
 
     def replay(self, window: Window, now: float) -> None:
         """Book in a new window what was sent before anybody knew of it."""
@@ -153,8 +183,9 @@ class Study:
         for guess in self.guesses.values():
             reached = guess.reached(now)
             if reached > 1.0:
-                spent = self.spent(guess.window.kind, now - guess.window.length)
-                guess.window.limit = max(guess.window.limit, spent)
+                window = guess.window
+                shape = "bucket" if isinstance(window, Bucket) else "sliding"
+                window.limit = max(window.limit, self.least(window.kind, window.length, shape))
             if reached > _NEAR:
                 guess.doubt(now)
 

@@ -1,11 +1,18 @@
 """What limit is supposed after a refusal that named none, in the light of what was before.
 
 `inference` tells which limits would explain it; here one of them is chosen and opened.
+
+Law 1: what was let pass is believed before what is supposed: a supposition that it
+       disproves is given up at once.
+Law 2: where requests and tokens explain a refusal about equally well, one is supposed
+       and the other remembered as its rival. When the one supposed is used up and the
+       rival says that there is room, the rival is tried: the next call tells which of them
+       is true, at the price of one refusal at most, and no time is lost by the wrong one.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
@@ -18,39 +25,97 @@ if TYPE_CHECKING:
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.study import Study
     from hydra_core.engine.windows import Window
-    from hydra_core.wire import Verdict
+    from hydra_core.wire import LimitKind, Verdict
 
 # How often its limit a provider lets pass within one period, however it counts.
 _TWICE: Final = 2.0
 # How much less speaks for a limit that was supposed to be another.
 _CONTRARY: Final = 0.1
+# Who explains a refusal so much worse than another is no rival of it.
+_NO_RIVAL: Final = 0.25
+
+
+@dataclass(slots=True)
+class Case:
+    """The last refusal that named no limit, and what was made of it.
+
+    `sent` is when the refused call was, `kind` of what the provider said to have too much.
+    `window` is the one whose limit was supposed, `before` that limit before, None if there
+    was none. `rival` is the other limit that would explain it; `tried`: it is the one in
+    force now.
+    """
+
+    told: Refused
+    sent: float
+    kind: LimitKind | None
+    lesson: Lesson
+    window: Window | None = None
+    before: float | None = None
+    estimate: Estimate | None = None
+    rival: Estimate | None = None
+    tried: bool = False
+
+    def needs(self, estimate: Estimate) -> float:
+        """What a request like the refused one takes of a limit."""
+        return 1.0 if estimate.counts else self.told.need
 
 
 def guess(
     group: QuotaGroup, study: Study, lease: Lease, verdict: Verdict, lesson: Lesson
 ) -> None:
     """A refusal of this lease named no limit: suppose the one that explains it best."""
+    case, now = study.case, lesson.now
     if lease.granted <= study.supposed_at:
-        return  # calls that were under way together are refused together, and show one thing
-    if study.refused(lease.tokens, lesson.now):
+        # Calls that were under way together are refused together, and show one thing. But
+        # one that was taken for let pass when another was judged was not.
+        if case is not None and lease.granted < case.sent:
+            _retract(group, study, case)
+            _judge(group, study, case)
         return
-    calls = study.calls(until=lease.granted)
+    if study.refused(lease.tokens, now):
+        return
+    if group.slow_start is not None:
+        group.slow_start.resume(0.0)  # the other limit may be as near as this one was
+    told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
+    fresh = Case(told, lease.granted, verdict.kind, lesson)
+    _judge(group, study, fresh)
+
+
+def _judge(group: QuotaGroup, study: Study, case: Case) -> None:
+    calls = study.calls(until=case.sent)
     if not calls:
         return  # others use this account: our calls show nothing of its limits
-    now = lesson.now
-    told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
-    limits = bucket_limits if lesson.shape == "bucket" else sliding_limits
+    limits = bucket_limits if case.lesson.shape == "bucket" else sliding_limits
     suspects = [
-        (_surprise(group, estimate), estimate)
-        for inferred in limits(calls, told)
-        if verdict.kind in (None, inferred.kind)
+        (_surprise(group, study, estimate), estimate)
+        for inferred in limits(calls, case.told)
+        if case.kind in (None, inferred.kind)
         and (estimate := _possible(inferred, study)) is not None
     ]
-    if suspects:
-        likeliest, estimate = max(suspects, key=lambda suspect: suspect[0])
-        if likeliest > 0.0:
-            window = _suppose(group, study, estimate, lesson)
-            _count(window, told, lesson)
+    suspects.sort(key=lambda suspect: suspect[0], reverse=True)
+    if not suspects or suspects[0][0] <= 0.0:
+        return
+    likeliest, estimate = suspects[0]
+    _acquit(group, study, estimate)
+    _suppose(group, study, estimate, case)
+    for surprise, rival in suspects[1:]:
+        if surprise > _NO_RIVAL * likeliest and group.window(rival.kind, rival.length) is None:
+            case.rival = rival
+
+
+def _acquit(group: QuotaGroup, study: Study, estimate: Estimate) -> None:
+    """What was supposed for a refusal that this limit explains as well is needed no more."""
+    case = study.case
+    if case is None or case.window is None or case.rival is None:
+        return
+    if case.window.tentative and case.window.kind != estimate.kind and _alike(case.rival, estimate):
+        _drop(group, study, case.window)
+
+
+def _alike(one: Estimate, other: Estimate) -> bool:
+    """Both may be the same limit."""
+    same = (one.kind, one.length) == (other.kind, other.length)
+    return same and one.low < other.high and other.low < one.high
 
 
 def _possible(estimate: Estimate, study: Study) -> Estimate | None:
@@ -60,34 +125,42 @@ def _possible(estimate: Estimate, study: Study) -> Estimate | None:
     or a fixed window with a reset in the middle, lets twice its limit pass in one period.
     """
     low = max(estimate.low, study.proven(estimate.kind, estimate.length) / _TWICE)
-    return replace(estimate, low=low) if low < estimate.high else None
+    estimate = replace(estimate, low=low)
+    return estimate if estimate.possible else None
 
 
-def _surprise(group: QuotaGroup, estimate: Estimate) -> float:
+def _surprise(group: QuotaGroup, study: Study, estimate: Estimate) -> float:
     """How much speaks for this limit; less when it contradicts what was supposed before."""
     window = group.window(estimate.kind, estimate.length)
-    if window is None:
-        return estimate.surprise
-    if not window.tentative:
+    if window is not None and not window.tentative:
         return 0.0  # it is known, and would have kept us from sending
-    agrees = estimate.low <= window.limit <= estimate.high
+    agrees = True
+    if window is not None:
+        agrees = estimate.low <= window.limit <= estimate.high
+    elif study.case is not None and study.case.rival is not None:
+        rival = study.case.rival
+        agrees = rival.kind != estimate.kind or _alike(rival, estimate)
     return estimate.surprise * (1.0 if agrees else _CONTRARY)
 
 
-def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, lesson: Lesson) -> Window:
-    """The window of the limit that refused, its limit supposed."""
-    study.supposed_at = lesson.now
+def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, case: Case) -> None:
+    """Put the limit that refused in force, and count as the provider must have counted."""
+    study.supposed_at, study.case = case.lesson.now, case
     window, limit = group.window(estimate.kind, estimate.length), estimate.limit
-    if estimate.kind == "requests":
+    if estimate.counts:
         limit = max(1.0, float(round(limit)))  # no limit is a part of a request
-    if window is not None and estimate.low <= window.limit <= estimate.high:
-        return window  # as we thought: only our count was behind
+    case.estimate = estimate
     if window is None:
-        length = estimate.length / lesson.scale
-        window = opened(group, estimate.kind, length, limit, None, lesson)
-    window.limit = limit
-    study.suppose(window, lesson.now)
-    return window
+        length = estimate.length / case.lesson.scale
+        window = opened(group, estimate.kind, length, limit, None, case.lesson)
+    else:
+        case.before = window.limit
+    case.window = window
+    # Within these it is as we thought: only our count was behind.
+    if case.before is None or not estimate.low <= case.before <= estimate.high:
+        window.limit = limit
+        study.suppose(window, case.lesson.now)
+    _count(window, case.told, case.lesson)
 
 
 def _count(window: Window, told: Refused, lesson: Lesson) -> None:
@@ -97,3 +170,53 @@ def _count(window: Window, told: Refused, lesson: Lesson) -> None:
     if lesson.shape == "bucket":
         used += min(need, wait * window.limit / window.length)
     window.observe(used + 1.0, told.wait, lesson.now)
+
+
+def _retract(group: QuotaGroup, study: Study, case: Case) -> None:
+    """What was made of the case is undone."""
+    window, case.window, case.rival = case.window, None, None
+    if window is None or not window.tentative:
+        return
+    if case.before is None:
+        _drop(group, study, window)
+    else:
+        window.limit = case.before
+    case.before = None
+
+
+def _drop(group: QuotaGroup, study: Study, window: Window) -> None:
+    group.windows = [other for other in group.windows if other is not window]
+    study.guesses.pop(window, None)
+
+
+def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
+    """A call went well: it may tell which of two rivals is true, or be time to ask."""
+    window, rival, held = case.window, case.rival, case.estimate
+    if window is None or rival is None or held is None:
+        return
+    if not window.tentative or window not in study.guesses:
+        case.rival = None  # somebody stated it, or merged it into another
+    elif study.least(held.kind, held.length, case.lesson.shape) >= held.high:
+        _swap(group, study, case, now)
+        case.rival = None
+    elif study.least(rival.kind, rival.length, case.lesson.shape) >= rival.high:
+        case.rival = None
+    elif not case.tried and window.room(now) < case.needs(held):
+        used = study.used(rival.kind, rival.length, case.lesson.shape, rival.limit, now)
+        if used + case.needs(rival) <= rival.limit:
+            _swap(group, study, case, now)
+            case.tried = True
+
+
+def _swap(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
+    """Put the rival in force, in the light of all calls."""
+    window, rival = case.window, case.rival
+    if window is None or rival is None:  # pragma: no cover - there are two to swap
+        raise AssertionError
+    _drop(group, study, window)
+    lesson = case.lesson._replace(now=now)
+    length = rival.length / lesson.scale
+    case.window = opened(group, rival.kind, length, rival.limit, None, lesson)
+    case.before = None
+    study.suppose(case.window, now)
+    case.estimate, case.rival = rival, case.estimate

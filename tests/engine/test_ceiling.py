@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine.ceiling import Ceiling, SlowStart
+from hydra_core.engine.echo import Echo
 from hydra_core.engine.learning import refused
 from hydra_core.engine.lesson import Lesson
 from hydra_core.messages import Fault
@@ -16,18 +17,44 @@ def test_a_slow_start_lets_calls_out_one_after_another():
     start = SlowStart(gap=0.4)
     assert start.opens(0, 1.0) == 1.0
     start.sent(1.0)
-    assert start.opens(1, 1.1) == pytest.approx(1.0 + 0.4 / (1 + 1 / 16))
+    assert start.opens(1, 1.1) == pytest.approx(1.4, abs=0.001)
     assert start.opens(0, 1.1) == 1.1
 
 
 def test_a_slow_start_quickens():
     """A key without limits is soon at full speed: 64 calls are out within seconds."""
-    start, now = SlowStart(), 0.0
+    start, echo, now = SlowStart(), Echo(), 0.0
+    echo.answered(0.05)
     for in_flight in range(64):
         now = start.opens(in_flight, now)
-        start.sent(now)
+        start.sent(now, echo)
     assert now < 4.0
     assert start.allowed > 1
+
+
+def test_any_number_of_calls_is_out_within_eighty_echoes():
+    """A provider without limits is not held back for ever."""
+    start, echo, now = SlowStart(), Echo(), 0.0
+    echo.answered(0.05)
+    for _ in range(4000):
+        now = start.opens(1 << 30, now)
+        start.sent(now, echo)
+    assert now < 80 * 0.05
+
+
+@pytest.mark.parametrize(
+    ("answers", "refusals", "seconds"),
+    [((), (), None), ((0.05,), (), 0.05), ((0.5, 0.3), (), 0.25), ((3.0,), (), 1.0),
+     ((3.0,), (0.1,), 0.15), ((3.0,), (0.9, 0.1), 0.75)],
+)  # fmt: skip
+def test_a_refusal_is_expected_by_what_was_heard(answers, refusals, seconds):
+    """No later than the quickest answer, sooner where that is slow, and as refusals came."""
+    echo = Echo()
+    for latency in answers:
+        echo.answered(latency)
+    for latency in refusals:
+        echo.refused(latency)
+    assert echo.seconds == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_a_ceiling_rises_only_in_use_and_after_a_pause():

@@ -16,14 +16,17 @@ from hydra_core.wire import MINUTE
 EQUAL = [(30, 15_000)] * 8
 UNEQUAL = [(30, 6_000), (15, 12_000), (5, 20_000), (60, 10_000),
            (10, 40_000), (20, 8_000), (30, 30_000), (3, 15_000)]  # fmt: skip
+THREE = UNEQUAL[:3]
 _LATENCY = 0.05
+_REFUSES = 0.3  # a refusal takes as much of an answer's time
 
 
 class Provider:
     """Refuses by its own books, in words that name the limit or with nothing but a wait."""
 
-    def __init__(self, limits, window, ok, refuse, *, words):
+    def __init__(self, limits, window, ok, refuse, *, words, latency):
         self.refused = 0
+        self._latency = latency
         self._quotas = {
             f"k{place}": Quota(FakeLimits(rpm=rpm, tpm=tpm, window=window), scale=1.0)
             for place, (rpm, tpm) in enumerate(limits)
@@ -33,10 +36,11 @@ class Provider:
     def __call__(self, lease, now):
         tokens = int(lease.size.known_tokens)
         quota = self._quotas[lease.deployment.key]
-        refusal = quota.refusal(tokens, now + _LATENCY / 2)
+        arrival = now + self._latency / 10
+        refusal = quota.refusal(tokens, arrival)
         if refusal is None:
-            quota.enter(tokens, now + _LATENCY / 2)
-            return _LATENCY, self._ok(tokens)
+            quota.enter(tokens, arrival)
+            return self._latency, self._ok(tokens)
         self.refused += 1
         said = {"retry_after": float(math.ceil(refusal.wait))}
         if self._words:
@@ -46,31 +50,31 @@ class Provider:
                 "limit": float(refusal.limit),
                 "used": float(refusal.used),
             }
-        return _LATENCY, self._refuse(Fault.RATE_LIMIT_MINUTE, status=429, **said)
+        return self._latency * _REFUSES, self._refuse(Fault.RATE_LIMIT_MINUTE, status=429, **said)
 
 
-def batch(count):
+def batch(count, seed):
     """Requests of mixed sizes, the same ones every time."""
-    return random.Random(1).choices((100.0, 400.0, 1500.0), (50, 35, 15), k=count)
+    return random.Random(seed).choices((100.0, 400.0, 1500.0), (50, 35, 15), k=count)
 
 
 @pytest.fixture
 def run(make_pool, make_world, ok, refuse):
     """Serve a batch; the seconds it took, the refusals and the pool."""
 
-    def serve(limits, window, *, words=False, told=False):
+    def serve(limits, window, *, words=False, told=False, latency=_LATENCY, seed=1, count=600):
         rows = [
             {"name": f"k{place}", "shape": window}
             | ({"rpm": rpm, "tpm": tpm} if told else {"untold": True})
             for place, (rpm, tpm) in enumerate(limits)
         ]
         pool = make_pool(rows, windows={"acme": window})
-        provider = Provider(limits, window, ok, refuse, words=words)
+        provider = Provider(limits, window, ok, refuse, words=words, latency=latency)
         world = make_world(pool, provider)
-        for tokens in batch(600):
+        for tokens in batch(count, seed):
             world.ask(0.0, tokens, patience=Patience(max_wait=1e5, timeout=1e5))
         world.run()
-        assert len(world.replies) == 600
+        assert len(world.replies) == count
         return max(at for at, _ in world.replies), provider.refused, pool
 
     return serve
@@ -84,6 +88,38 @@ def test_unknown_limits_cost_few_refusals_and_little_time(run, limits, words):
     known, _, _ = run(limits, "bucket", told=True)
     assert refused <= 0.03 * 600
     assert seconds <= 1.25 * known
+
+
+@pytest.mark.parametrize(
+    ("limits", "window", "latency", "seed"),
+    [(EQUAL, "sliding", 0.05, 2), (EQUAL, "sliding", 2.0, 3), (EQUAL, "bucket", 0.2, 4),
+     (UNEQUAL, "bucket", 0.2, 3), (UNEQUAL, "bucket", 1.0, 6), (UNEQUAL, "bucket", 2.0, 8)],
+)  # fmt: skip
+def test_neither_the_batch_nor_the_latency_matters(run, limits, window, latency, seed):
+    """What refusals cost depends on neither the sizes' order nor the answers' time."""
+    seconds, refused, _ = run(limits, window, latency=latency, seed=seed)
+    known, _, _ = run(limits, window, told=True, latency=latency, seed=seed)
+    assert refused <= 0.03 * 600
+    assert seconds <= 1.25 * known
+
+
+@pytest.mark.parametrize("latency", [0.05, 0.2, 1.0])
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_few_requests_on_few_keys_are_not_held_back_for_long(run, latency, seed):
+    """Where requests and tokens explain a refusal alike, the wrong one is soon given up."""
+    seconds, refused, _ = run(THREE, "bucket", latency=latency, seed=seed, count=150)
+    known, _, _ = run(THREE, "bucket", told=True, latency=latency, seed=seed, count=150)
+    assert refused <= 0.03 * 150 + 1
+    assert seconds <= 1.25 * known
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_batch_that_fills_all_rolling_windows_needs_one_more(run, seed):
+    """Sizes cannot be matched to limits that nobody knows yet; that costs one window."""
+    seconds, refused, _ = run(UNEQUAL, "sliding", latency=0.2, seed=seed)
+    known, _, _ = run(UNEQUAL, "sliding", told=True, latency=0.2, seed=seed)
+    assert refused <= 0.03 * 600
+    assert seconds <= known + MINUTE + 5.0
 
 
 @pytest.mark.parametrize("window", ["sliding", "bucket"])
