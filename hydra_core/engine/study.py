@@ -28,12 +28,17 @@ _MOST: Final = 4096
 
 # A guess that holds us back is doubted once a hundred calls and two of its windows have
 # passed, so doubts alone cost less than one refusal in a hundred calls. The first step is
-# small; each doubt that is not refuted doubles it, one that is makes us four times as patient.
+# small; one that is not refuted disproves the guess, so the next ones are large and come
+# soon. One that is refuted makes us four times as patient.
 PATIENCE: Final = 100
 _WINDOWS: Final = 2.0
 _STUBBORN: Final = 4
 _NEAR: Final = 0.8
 _STEP: Final = 1.0 / 32.0
+# One that little speaks for, as after a refusal that came of something else, is doubted as
+# soon as it holds us back, in larger steps; refuted doubts make it as firm as any other.
+UNSURE: Final = 6
+_LEAP: Final = 0.25
 
 
 class Call(NamedTuple):
@@ -71,11 +76,13 @@ class Guess:
     def doubt(self, now: float) -> None:
         """A call went well near the limit: sooner or later, try a little more."""
         self.calls += 1
-        if self.calls < self.patience or now - self.since < _WINDOWS * self.window.length:
+        wait = _WINDOWS * min(1.0, self.patience / PATIENCE) * self.window.length
+        if self.calls < self.patience or now - self.since < wait:
             return
         if self.doubted:
+            # Limits are exact: who lets a little more pass never had this one.
             self.limit = self.window.limit
-            self.step *= 2.0
+            self.patience, self.step = UNSURE, min(1.0, max(_LEAP, 2.0 * self.step))
         self.window.limit += max(1.0, self.step * self.window.limit)
         self.since, self.calls = now, 0
 
@@ -83,7 +90,7 @@ class Guess:
         """A call was refused that only the doubt had let go."""
         self.window.limit = self.limit
         self.since, self.calls = now, 0
-        self.patience, self.step = self.patience * _STUBBORN, _STEP
+        self.patience, self.step = max(PATIENCE, self.patience) * _STUBBORN, _STEP
 
 
 class Study:
@@ -114,6 +121,14 @@ class Study:
             for lease in self._leases
             if lease.used > 0.0 and lease.granted <= until
         ]
+
+    def busy(self, window: Window, now: float) -> bool:
+        """So much was asked within the last period that a little more limit would be used.
+
+        A bucket whose limit was raised looks empty until it has filled up to it.
+        """
+        recent = [c.tokens for c in self.calls() if c.sent > now - window.length]
+        return (sum(recent) if window.kind == "tokens" else len(recent)) > _NEAR * window.limit
 
     def proven(self, kind: LimitKind, length: float) -> float:
         """The most units of `kind` that surely were let pass within one `length` of seconds."""
@@ -176,7 +191,8 @@ class Study:
     def suppose(self, window: Window, now: float, patience: int = PATIENCE) -> None:
         """The limit of this window is a guess from now on."""
         window.tentative = True
-        self.guesses[window] = Guess(window, window.limit, now, patience=patience)
+        step = _LEAP if patience < PATIENCE else _STEP
+        self.guesses[window] = Guess(window, window.limit, now, patience=patience, step=step)
 
     def passed(self, now: float) -> None:
         """A call went well: guesses that hold us back for no good reason give way."""
@@ -186,7 +202,7 @@ class Study:
                 window = guess.window
                 shape = "bucket" if isinstance(window, Bucket) else "sliding"
                 window.limit = max(window.limit, self.least(window.kind, window.length, shape))
-            if reached > _NEAR:
+            if reached > _NEAR and self.busy(guess.window, now):
                 guess.doubt(now)
 
     def refused(self, tokens: float, now: float) -> bool:

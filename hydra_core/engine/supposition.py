@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
 from hydra_core.engine.lesson import opened
+from hydra_core.engine.study import PATIENCE, UNSURE
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Lease
@@ -33,6 +34,8 @@ _TWICE: Final = 2.0
 _CONTRARY: Final = 0.1
 # Who explains a refusal so much worse than another is no rival of it.
 _NO_RIVAL: Final = 0.25
+# Less speaks for a limit that is no usual number, or that no wait bears out.
+_SURE: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -58,6 +61,11 @@ class Case:
     def needs(self, estimate: Estimate) -> float:
         """What a request like the refused one takes of a limit."""
         return 1.0 if estimate.counts else self.told.need
+
+    def patience(self, estimate: Estimate) -> int:
+        """After how many calls the limit is doubted: soon where little speaks for it."""
+        sure = self.told.wait is not None and estimate.surprise >= _SURE
+        return PATIENCE if sure else UNSURE
 
 
 def guess(
@@ -159,7 +167,7 @@ def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, case: Case) ->
     # Within these it is as we thought: only our count was behind.
     if case.before is None or not estimate.low <= case.before <= estimate.high:
         window.limit = limit
-        study.suppose(window, case.lesson.now)
+        study.suppose(window, case.lesson.now, case.patience(estimate))
     _count(window, case.told, case.lesson)
 
 
@@ -218,5 +226,5 @@ def _swap(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
     length = rival.length / lesson.scale
     case.window = opened(group, rival.kind, length, rival.limit, None, lesson)
     case.before = None
-    study.suppose(case.window, now)
+    study.suppose(case.window, now, case.patience(rival))
     case.estimate, case.rival = rival, case.estimate
