@@ -196,6 +196,8 @@ class _Builder:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = QuotaGroup("/".join(name))
+            if key.secret is not None:  # a server that knows nobody limits nobody
+                group.slow_start = SlowStart()
         if limits is None:
             return group
         if limits.concurrency is not None:
@@ -215,6 +217,8 @@ class _Builder:
         """Let those groups be studied whose limits are not all known for certain."""
         minute = MINUTE * self._scale
         for group in self._groups.values():
+            if group.windows or group.concurrency is not None:
+                group.slow_start = None
             told = [window for window in group.windows if window.configured]
             if {"requests", "tokens"} <= {w.kind for w in told if w.length <= minute}:
                 continue
@@ -222,8 +226,6 @@ class _Builder:
             for window in group.windows:
                 if not window.configured:
                     group.study.suppose(window, self._now)
-            if not group.windows and group.concurrency is None:
-                group.slow_start = SlowStart()
 
     def _windows(self, provider: ResolvedProvider, limits: LimitsConfig) -> Iterator[Window]:
         for kind, per_minute, per_day in (

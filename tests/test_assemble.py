@@ -25,3 +25,13 @@ def test_a_day_limit_follows_its_providers_calendar(day, hours):
     assert window.resets_at == 1000.0 + 43_200
     window.used(window.resets_at + 1.0)
     assert window.resets_at == 1000.0 + 43_200 + hours * 3600.0
+
+
+@pytest.mark.parametrize(("key", "careful"), [(None, False), ("CANARY-0123456789", True)])
+def test_a_server_that_asks_for_no_key_is_not_tried_slowly(key, careful):
+    """Who knows nobody limits nobody; a key of unknown limits may have some."""
+    row = {"name": "office", "base_url": "http://llm.internal:8000/v1", "models": ["m"]}
+    keys = [] if key is None else [{"value": key}]
+    config = HydraConfig.model_validate({"store": "memory", "providers": [{**row, "keys": keys}]})
+    (deployment,) = assemble(config, now=0.0).manager.deployments
+    assert (deployment.group.slow_start is not None) is careful

@@ -13,8 +13,10 @@ from typing import Final
 
 # What a network and the provider's door may take, whatever the answers take ...
 _NETWORK: Final = 0.25
-# ... and how much of its quickest answer a busy provider may take to refuse.
+# ... and how much of its quickest answer a busy provider may take to refuse: but where an
+# answer takes long, it is its writing that does, and not the door.
 _SHARE: Final = 1.0 / 3.0
+_DOOR: Final = 0.5
 _MARGIN: Final = 1.5
 _UNKNOWN: Final = float("inf")
 
@@ -44,4 +46,4 @@ class Echo:
         if self._refusal:
             self.seconds = _MARGIN * self._refusal
         else:
-            self.seconds = max(min(self._answer, _NETWORK), self._answer * _SHARE)
+            self.seconds = max(min(self._answer, _NETWORK), min(self._answer * _SHARE, _DOOR))
