@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Between two calls, until anything was heard. A refusal travels at the speed of the
 # network, whatever the time scale: within this the first call's will mostly be known.
-_GAP: Final = 0.5
+_GAP: Final = 0.25
 _GROWS: Final = 32.0  # so many calls earn one more at once
 _QUICKENS: Final = 64.0  # and so many half the gap; with the cube of their number
 _RISES: Final = 10.0  # until one more is tried
