@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -193,11 +194,9 @@ class SlidingWindow(Window):
         if missing <= 0.0:
             return
         date = now if reset is None else min(now, now + reset - self.length)
-        charge = [date, missing, OTHERS]
-        if self._charges and self._charges[0][DATE] >= date:
-            self._charges.appendleft(charge)
-        else:
-            self._charges.append(charge)
+        # In its place among the dates: behind a later one it would count until that expires.
+        earlier = sum(1 for _ in takewhile(lambda charge: charge[DATE] < date, self._charges))
+        self._charges.insert(earlier, [date, missing, OTHERS])
         self.spent += missing
         self.steady_until = min(self.steady_until, date + self.length)
 

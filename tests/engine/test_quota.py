@@ -11,7 +11,7 @@ import pytest
 
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.quota import QuotaGroup
-from hydra_core.engine.windows import GUARD, NEVER
+from hydra_core.engine.windows import GUARD, NEVER, SlidingWindow
 from hydra_core.zones import next_midnight
 
 SHAPES = ("sliding", "bucket", "fixed")
@@ -227,6 +227,15 @@ def test_the_providers_count_never_lowers_ours(make_window, shape):
     assert window.used(1.2) == pytest.approx(9.0)
     window.observe(50.0, None, 1.3)
     assert window.room(1.3) <= 0.0
+
+
+def test_what_others_used_returns_between_two_of_ours():
+    """A reset that is stated for then counts no longer than that, though later calls stand by."""
+    window = SlidingWindow("requests", 10.0, 60.0)
+    for at in (0.0, 20.0):
+        window.settle(window.charge(1.0, at), 1.0, at)
+    window.observe(5.0, 40.0, 30.0)
+    assert [window.used(now) for now in (59.9, 60.0, 69.9, 70.0, 80.0)] == [5.0, 4.0, 4.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize(("reset", "start"), [(None, 160.0), (6.0, 106.0), (400.0, 160.0)])

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.errors import HydraError
     from hydra_core.testing.simulation.caller import Caller
+    from hydra_core.testing.simulation.faults import Trouble
     from hydra_core.testing.simulation.oracle import Oracle
     from hydra_core.testing.simulation.process import Process
+    from hydra_core.testing.simulation.provider import Sent
 
 _SLACK: Final = 2.0
 _NO_TIME: Final = 0.006
@@ -141,7 +143,14 @@ def _ruled_out(caller: Caller, deployment: Deployment) -> bool:
     window = deployment.model.context_window
     if window is not None and caller.call.most_tokens() > window:
         return True
-    return any(
-        fault in _TOO_LARGE and sent.plan.name == deployment.provider
-        for fault, sent in caller.refusals
-    )
+    return any(_tells(fault, sent, deployment) for fault, sent in caller.refusals)
+
+
+def _tells(fault: Trouble | None, sent: Sent, deployment: Deployment) -> bool:
+    """A refusal shows that the call is too large there: a prompt, for each window as small."""
+    if fault in _TOO_LARGE and sent.plan.name == deployment.provider:
+        return True
+    refused, window = sent.model.context_window, deployment.model.context_window
+    if fault is not Fault.CONTEXT_TOO_LONG or refused is None or window is None:
+        return False
+    return window <= refused
