@@ -72,8 +72,10 @@ class Verdict:
     same hint on two keys means one quota. `concurrency_limit` is a ceiling on
     simultaneous calls that the provider stated. `affordable_tokens` is the
     largest `max_tokens` the account can pay for. `whole_account` is True when
-    the refusal holds for all models of the account. `message` is the
-    provider's own text, cut to 500 characters; the driver redacts it.
+    the refusal holds for all models of the account; `every_account` when it
+    holds for the model with any account, as a cap on a request's bytes does.
+    `message` is the provider's own text, cut to 500 characters; the driver
+    redacts it.
     """
 
     fault: Fault | None = None
@@ -90,6 +92,7 @@ class Verdict:
     concurrency_limit: int | None = None
     affordable_tokens: int | None = None
     whole_account: bool = False
+    every_account: bool = False
     readings: tuple[LimitReading, ...] = ()
 
 

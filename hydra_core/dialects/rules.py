@@ -229,6 +229,11 @@ COMMON: Final = (
     ),
 )
 
+# How Groq and OpenAI speak of a request above what one account may send in a minute.
+ACCOUNTS_SIZE: Final = rule(
+    Fault.REQUEST_TOO_LARGE, codes=("rate_limit_exceeded",), phrases=("request too large for",)
+)
+
 STATUS_DEFAULTS: Final = {
     400: Fault.BAD_REQUEST,
     401: Fault.AUTH,

@@ -109,6 +109,7 @@ def judge_error(
         concurrency_limit=_whole(limit.limit if limit.kind == "concurrency" else None),
         affordable_tokens=_whole(amount_after(error.words, "can only afford")),
         whole_account=_whole_account(vendor, fault, row),
+        every_account=_every_account(fault, judged, error, limit),
         readings=vendor.layout.readings(headers, reference, limit.window),
     )
 
@@ -145,6 +146,19 @@ def _whole_account(vendor: Vendor, fault: Fault, row: rules.Rule | None) -> bool
     if row is not None:
         return row.whole_account or (vendor.account_wide and fault in _RATES)
     return fault is Fault.QUOTA_EXHAUSTED_BILLING or (vendor.account_wide and fault in _RATES)
+
+
+def _every_account(
+    fault: Fault, judged: int | None, error: ProviderError, limit: LimitWords
+) -> bool:
+    """A 413 speaks of the request's bytes, unless its words name tokens or a rate.
+
+    Groq says by it that a request is above the account's tokens per minute.
+    """
+    if fault is not Fault.REQUEST_TOO_LARGE or judged != 413:
+        return False
+    rated = limit.kind == "tokens" or limit.window is not None
+    return error.is_page or not (rated or rules.ACCOUNTS_SIZE.holds(judged, error))
 
 
 def _scope_hint(vendor: Vendor, headers: Mapping[str, str], error: ProviderError) -> str | None:

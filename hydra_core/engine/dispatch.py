@@ -304,7 +304,7 @@ class Dispatch:
         if rule.next is Next.STOP:
             self._error = rejected(self.attempts, fault, verdict.message, verdict.status)
         elif rule.next is Next.MOVE_LARGER:
-            self._avoid.update(no_larger(self._route, lease.deployment, fault))
+            self._avoid.update(no_larger(self._route, lease.deployment, verdict))
             if avoids_all(self._avoid, self._route) and not self._afforded(
                 lease.deployment, verdict.affordable_tokens
             ):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.routing import Route
     from hydra_core.engine.size import Size
     from hydra_core.messages import Reply
+    from hydra_core.wire import Verdict
 
 Avoid = Collection[object]
 """Deployments, models, groups and (in an outage) breakers that one request must not use."""
@@ -48,10 +49,10 @@ def too_small(route: Route, size: Size) -> set[object]:
     }
 
 
-def no_larger(route: Route, refused: Deployment, fault: Fault) -> Iterator[object]:
+def no_larger(route: Route, refused: Deployment, verdict: Verdict) -> Iterator[object]:
     """Whatever cannot hold more than the deployment that refused for the request's size."""
-    if fault is Fault.REQUEST_TOO_LARGE:
-        yield refused.group
+    if verdict.fault is Fault.REQUEST_TOO_LARGE:
+        yield refused.model if verdict.every_account else refused.group
         return
     yield refused.model
     window = refused.model.context_window

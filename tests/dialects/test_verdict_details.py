@@ -111,6 +111,26 @@ def test_deepseeks_concurrency_ceiling(judge):
     assert verdict.retry_after is None
 
 
+@pytest.mark.parametrize(
+    ("vendor", "status", "body", "every"),
+    [
+        ("openai", 413, b"", True),
+        ("openai", 413, b"<html><center>413 Request Entity Too Large</center></html>", True),
+        ("openai", 413, b"Payload Too Large", True),
+        ("anthropic", 413, {"error": {"type": "request_too_large", "message": "x"}}, True),
+        ("gemini", 413, {"error": {"message": "Request payload size exceeds the limit."}}, True),
+        ("groq", 413, {"error": {"message": "x", "code": "rate_limit_exceeded"}}, False),
+        ("groq", 413, {"error": {"message": "Request too large for model `m`"}}, False),
+        ("groq", 413, {"error": {"message": "tokens per minute: Limit 9, Requested 12"}}, False),
+        ("openai", 429, {"error": {"message": "Request too large for m"}}, False),
+    ],
+)
+def test_a_413_that_names_no_limit_is_said_of_every_account(judge, vendor, status, body, every):
+    """A body's size is the same with each key; tokens a minute are one account's."""
+    verdict = judge(vendor, status, body)
+    assert (verdict.fault, verdict.every_account) == (Fault.REQUEST_TOO_LARGE, every)
+
+
 def test_what_the_account_can_afford(judge):
     """OpenRouter says how many tokens the credits still pay for."""
     message = "You requested up to 8000 tokens, but can only afford 312"

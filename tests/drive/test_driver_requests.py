@@ -79,6 +79,18 @@ def test_a_request_too_large_for_every_account_is_rejected(caller, pool, serve):
     assert blamed(hydra) == [0, 0]
 
 
+@STREAM
+def test_a_body_too_large_for_a_provider_is_sent_once(caller, pool, serve, stream):
+    """A bare 413 is not tried at each key, whose next request is served as before."""
+    fake = serve()
+    fake.fail("html", status=413, times=1)
+    hydra = pool(fake)
+    with pytest.raises(RequestRejected, match="413"):
+        caller.ask(hydra, "word " * 200, stream=stream)
+    assert ([call.key for call in fake.log], blamed(hydra)) == (["fake-1"], [0, 0])
+    assert caller.ask(hydra, "word " * 200, stream=stream)[1] == "full"
+
+
 def test_a_request_larger_than_known_limits_is_not_sent(caller, pool, serve):
     """What can never fit the configured limits is rejected without a call."""
     fake = serve([FakeKey("key-canary-1", limits=FakeLimits(tpm=100))])

@@ -136,6 +136,23 @@ def test_a_request_too_large_for_one_limit_moves_to_another_group(
     assert len(gave_up(world)[1].attempts) == 2
 
 
+def test_a_request_too_large_for_every_account_asks_no_other_key_of_the_model(
+    make_pool, make_world, ok, refuse
+):
+    """A cap on a body's size is the model's: another provider is asked, and nobody is benched."""
+    rows = [{"models": ["m"]}, {"models": ["m"]}, {"provider": "other", "models": ["m"]}]
+    large = refuse(Fault.REQUEST_TOO_LARGE, status=413, every_account=True)
+    answers = {"k1": large, "k2": large, "k3": ok()}
+    for keys, sent, replies in ((rows, ["k1", "k3"], 1), (rows[:2], ["k1"], 0)):
+        pool = make_pool(keys, strategy="priority")
+        world = make_world(pool, lambda lease, _: (0.1, answers[lease.deployment.key]))
+        world.ask(1.0)
+        world.run()
+        assert [lease.deployment.key for _, lease in world.sent] == sent
+        assert len(world.replies) == replies
+        assert not any(d.failures or d.rests_at(2.0) for d in pool.deployments)
+
+
 def test_an_account_low_on_credit_serves_what_it_can_pay_for(make_pool, make_world, ok, refuse):
     """Others are asked first; then it is asked for as much as it can pay, once, and not benched."""
     poor = refuse(Fault.REQUEST_TOO_LARGE, status=402, affordable_tokens=900)
