@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.drafts import drafted
 from hydra_core.engine.ending import Impasse, rejected
-from hydra_core.engine.exclusion import avoids_all, misshaper, no_larger, too_small
+from hydra_core.engine.exclusion import (
+    affordable,
+    avoids_all,
+    misshaper,
+    no_larger,
+    too_small,
+)
 from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.engine.quality import FIT
 from hydra_core.engine.steps import GiveUp, Park, Send
@@ -33,8 +39,6 @@ _LONGEST_PARK: Final = 5.0
 _LONGEST_BEHIND: Final = 30.0  # for those of whom many stand behind one that looks
 # An attempt that gets less, in seconds, could only be charged and blamed for its timeout.
 _TOO_SHORT: Final = 0.005
-# An answer of fewer tokens is not worth asking for.
-_WORTH_ASKING: Final = 64
 _attempt = drafted(Attempt)
 _reply = drafted(Reply)
 
@@ -76,7 +80,10 @@ class Dispatch:
         self._begun = now
         limit = request.deadline if request.deadline is not None else patience.timeout
         self._deadline = now + limit
-        self._avoid = too_small(route, size) if route.windowed else set()
+        self._avoid: set[object] = set()
+        if route.windowed or route.credit.said:
+            self._avoid = too_small(route, size, now)
+            self._ask_for_less(now)
         self._tried: set[object] = set()
         self._ticket: Ticket | None = None
         self._lease: Lease | None = None
@@ -305,24 +312,24 @@ class Dispatch:
             self._error = rejected(self.attempts, fault, verdict.message, verdict.status)
         elif rule.next is Next.MOVE_LARGER:
             self._avoid.update(no_larger(self._route, lease.deployment, verdict))
-            if avoids_all(self._avoid, self._route) and not self._afforded(
-                lease.deployment, verdict.affordable_tokens
-            ):
+            if avoids_all(self._avoid, self._route) and not self._ask_for_less(now):
                 self._error = rejected(self.attempts, fault, verdict.message, verdict.status)
 
-    def _afforded(self, deployment: Deployment, tokens: int | None) -> bool:
-        """Ask once more for an answer of as many tokens as the account says it can pay for.
+    def _ask_for_less(self, now: float) -> bool:
+        """Ask for an answer of as many tokens as an account can pay for, where that helps.
 
-        Only where the caller named no number: without one, providers that are paid in
-        advance want the credit for the longest answer that the model can give.
+        Without a number, providers that are paid in advance want the credit for the
+        longest answer that the model can give.
         """
-        asked = self.request
-        if tokens is None or tokens < _WORTH_ASKING or asked.max_tokens or not asked.messages:
+        found = affordable(self._route, self._size, self._avoid, now)
+        if found is None or not self.request.messages:
             return False
-        self.request = replace(asked, params={**asked.params, "max_tokens": tokens})
+        group, tokens = found
+        params = {**self.request.params, "max_tokens": tokens}
+        self.request = replace(self.request, params=params)
         self._size = replace(self._size, max_tokens=tokens)
-        self._avoid.discard(deployment.group)
-        return True
+        self._avoid.discard(group)
+        return not avoids_all(self._avoid, self._route)
 
     def abandon(self, manager: KeyManager, now: float, *, usage: Usage | None = None) -> None:
         """End the journey wherever it is; idempotent, synchronous, blames nobody.

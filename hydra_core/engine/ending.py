@@ -70,6 +70,8 @@ class Impasse:
     def error(self, start: float, now: float, *, late: bool) -> HydraError:
         """The error to end with. `start` is when it could start; `late`: no time is left."""
         if not self.attempts and avoids_all(self.avoid, self.route):
+            if any(d.group in self.avoid for d in self.route.deployments):
+                return self._beyond_credit(now)
             return ContextTooLong(
                 f"the request has about {self.size.chars} characters, more than the context "
                 "window of every eligible model; shorten it, or ask with swarm()"
@@ -91,6 +93,15 @@ class Impasse:
             attempts=self.attempts,
             offline=offline(self.route),
             causes=tuple(dict.fromkeys(self._causes(now))),
+        )
+
+    def _beyond_credit(self, now: float) -> RequestRejected:
+        """Nobody can pay for its longest answer, as they said lately."""
+        short = (d for d in self.route.deployments if d.group in self.avoid)
+        lines = (f"\n  {d.name}: {self.route.credit.told(d.group, now)}" for d in short)
+        return RequestRejected(
+            "no eligible account has the credit for the longest answer that this request may "
+            "have; lower max_tokens, or add credit." + "".join(islice(lines, _LINES))
         )
 
     def _causes(self, now: float) -> Iterator[str]:

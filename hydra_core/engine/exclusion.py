@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.model_facts import ModelFacts
+    from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
     from hydra_core.engine.size import Size
     from hydra_core.messages import Reply
@@ -40,13 +41,27 @@ def avoids_all(avoid: Avoid, route: Route) -> bool:
     return all(avoids(avoid, deployment) for deployment in route.deployments)
 
 
-def too_small(route: Route, size: Size) -> set[object]:
-    """The models whose context window a prompt surely exceeds."""
-    return {
+def too_small(route: Route, size: Size, now: float) -> set[object]:
+    """The models whose context window a prompt surely exceeds, and groups short of credit."""
+    small: set[object] = {
         model
         for model in route.windowed
         if model.prompt_tokens(size) > _SURELY_LONGER * (model.context_window or 0)
     }
+    small.update(route.credit.short(size, now))
+    return small
+
+
+def affordable(
+    route: Route, size: Size, avoid: Avoid, now: float
+) -> tuple[QuotaGroup, int] | None:
+    """Who could serve a shorter answer where nobody can serve the longest, and its tokens.
+
+    Only where the caller named no number: it is not ours to give less than was asked for.
+    """
+    if size.max_tokens is not None or not route.credit.said or not avoids_all(avoid, route):
+        return None
+    return route.credit.richest(route.deployments, now)
 
 
 def no_larger(route: Route, refused: Deployment, verdict: Verdict) -> Iterator[object]:

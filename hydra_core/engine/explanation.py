@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
 from hydra_core.engine.durations import duration
-from hydra_core.engine.exclusion import avoids, too_small
+from hydra_core.engine.exclusion import affordable, avoids, too_small
 from hydra_core.engine.reasons import reason
 from hydra_core.engine.size import size_of
 from hydra_core.engine.windows import NEVER
@@ -14,6 +14,7 @@ from hydra_core.wire import DAY, MINUTE
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.exclusion import Avoid
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
@@ -61,16 +62,25 @@ def explanation(
 ) -> list[Row]:
     """Each deployment of a route, `chosen` first, then by start; and why it is not chosen."""
     rows: list[Row] = []
-    avoid = too_small(route, size)
+    avoid = too_small(route, size, now)
+    less = affordable(route, size, avoid, now)
+    if less is not None:
+        avoid.discard(less[0])
     for tier, members in enumerate(route.tiers, start=first_tier):
         for deployment in members.deployments:
             start = start_of(deployment, size, now)
             why = hindrance(deployment, size, start, now) or _after(chosen, deployment)
             if avoids(avoid, deployment):
-                start, window = NEVER, deployment.model.context_window
-                why = f"the request is longer than its context window of {window} tokens"
+                start, why = NEVER, _too_small(deployment, route, avoid, now)
             rows.append(_row(deployment, tier, start, now, why, chosen=deployment is chosen))
     return sorted(rows, key=_standing)
+
+
+def _too_small(deployment: Deployment, route: Route, avoid: Avoid, now: float) -> str:
+    if deployment.model in avoid:
+        window = deployment.model.context_window
+        return f"the request is longer than its context window of {window} tokens"
+    return route.credit.told(deployment.group, now)
 
 
 def _row(

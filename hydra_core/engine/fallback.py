@@ -59,7 +59,8 @@ class FallbackDispatch(Dispatch):
             return False
         self._error = None
         self._route = smaller
-        self._avoid = too_small(smaller, self._size)
+        self._avoid = too_small(smaller, self._size, now)
+        self._ask_for_less(now)
         return True
 
     def _beyond_every_limit(self, error: HydraError) -> bool:

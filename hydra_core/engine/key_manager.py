@@ -16,7 +16,7 @@ from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease
-from hydra_core.engine.exclusion import too_small
+from hydra_core.engine.exclusion import affordable, too_small
 from hydra_core.engine.learning import observe, refused, served
 from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.merging import Ledger
@@ -116,7 +116,10 @@ class KeyManager:
 
     def foresee(self, route: Route, size: Size, now: float) -> Deployment | None:
         """Whom a request that came now would be sent to at once; None: it would wait."""
-        avoid = too_small(route, size)
+        avoid = too_small(route, size, now)
+        less = affordable(route, size, avoid, now)
+        if less is not None:
+            avoid.discard(less[0])
         return None if self.room else self._chooser.foresee(route, size, avoid, now)
 
     def _grant(self, choice: Choice, size: Size, now: float) -> Lease:
@@ -245,6 +248,9 @@ class KeyManager:
         for rest in self.outages.failed(lease, verdict, now, hurried=hurried):
             self._refresh(rest)
         refused(lease, verdict, self._learned_at(lease.deployment, now))
+        if verdict.affordable_tokens is not None:
+            credit, scale = self.routes.credit, self._settings.scale
+            credit.heard(lease.group, verdict.affordable_tokens, now, scale)
 
     def _learned_at(self, deployment: Deployment, now: float) -> Lesson:
         shape = (self._settings.windows or {}).get(deployment.provider, "sliding")

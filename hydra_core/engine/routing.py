@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.allowance import shared_budgets
+from hydra_core.engine.credit import Credit
 from hydra_core.engine.queue import WaitingLine
 from hydra_core.engine.roster import Roster
 from hydra_core.errors import RequestRejected
@@ -51,13 +52,15 @@ class Tier:
 class Route:
     """The tiers that may serve one kind of request, and who waits for them.
 
-    `windowed` are the models among them whose context window is known.
+    `windowed` are the models among them whose context window is known; `credit` is what is
+    known of the whole pool's.
     """
 
-    __slots__ = ("deployments", "line", "members", "name", "tiers", "windowed")
+    __slots__ = ("credit", "deployments", "line", "members", "name", "tiers", "windowed")
 
-    def __init__(self, name: str, tiers: Sequence[Sequence[Deployment]]) -> None:
+    def __init__(self, name: str, tiers: Sequence[Sequence[Deployment]], credit: Credit) -> None:
         self.name = name
+        self.credit = credit
         self.tiers = tuple(Tier(tuple(tier)) for tier in tiers if tier)
         self.line = WaitingLine()
         self.deployments = tuple(d for tier in self.tiers for d in tier.deployments)
@@ -89,6 +92,7 @@ class RouteBook:
         self._ranks = ranks
         self._models = frozenset(deployment.model.name for deployment in deployments)
         self._routes: dict[tuple[str | None, str | None, str | None, bool], Route] = {}
+        self.credit = Credit()
 
     def find(
         self,
@@ -120,7 +124,7 @@ class RouteBook:
         if not smaller and not any(chosen):
             raise RequestRejected(self._nothing(provider, model, lane))
         name = "/".join(filter(None, (provider, model, lane))) or "default"
-        return Route(name, chosen)
+        return Route(name, chosen, self.credit)
 
     def kept_out(
         self, *, provider: str | None = None, model: str | None = None, lane: str | None = None

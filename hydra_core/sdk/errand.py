@@ -138,7 +138,7 @@ class SdkDesk:
                 [d for d in tier.deployments if self.dialects[d.provider] in speakers]
                 for tier in route.tiers
             ]
-            found = self._routes[route, speakers] = Route(route.name, tiers)
+            found = self._routes[route, speakers] = Route(route.name, tiers, route.credit)
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from hydra_core.errors import ContentRefused, ContextTooLong, RequestRejected
@@ -89,6 +90,30 @@ def test_a_body_too_large_for_a_provider_is_sent_once(caller, pool, serve, strea
         caller.ask(hydra, "word " * 200, stream=stream)
     assert ([call.key for call in fake.log], blamed(hydra)) == (["fake-1"], [0, 0])
     assert caller.ask(hydra, "word " * 200, stream=stream)[1] == "full"
+
+
+def answered(status, body):
+    """A whole HTTP reply."""
+    head = f"HTTP/1.1 {status} x\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    return [head.encode() + orjson.dumps(body)]
+
+
+def test_a_key_short_of_credit_is_asked_for_what_it_can_pay(caller, pool, raw):
+    """After one refusal only a request that wants no more is sent, and a lease is still given."""
+    said = "You requested up to 5000 tokens, but can only afford 900"
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ok"}}
+    replies = [
+        answered(402, {"error": {"message": said, "code": 402}}),
+        answered(200, {"choices": [{**choice, "finish_reason": "stop"}]}),
+    ]
+    server = raw(lambda _: replies.pop(0))
+    hydra = pool(providers=[server.provider("openrouter")])
+    for _ in range(2):
+        with pytest.raises(RequestRejected, match=r"only afford 900|at most 900"):
+            caller.chat(hydra, "hello", max_tokens=5000)
+    assert caller.chat(hydra, "hello", max_tokens=900).text == "ok"
+    assert caller.lease(hydra, lambda lease: lease.key) == "openrouter-1"
+    assert (len(server.heads), blamed(hydra)) == (2, [0])
 
 
 def test_a_request_larger_than_known_limits_is_not_sent(caller, pool, serve):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,7 @@ class Pool:
         """One request's journey; `request` holds the fields of a ChatRequest."""
         asked = ChatRequest([{"role": "user", "content": "hi"}], **request)
         route = self.route(provider=asked.provider, model=asked.model, lane=asked.lane)
-        size = size_of_tokens(tokens)
+        size = replace(size_of_tokens(tokens), max_tokens=asked.max_tokens)
         return Dispatch(asked, route, patience or Patience(), now=now, size=size)
 
 
