@@ -11,13 +11,16 @@ All times are monotonic seconds.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hydra_core.engine.deployment import Lease
     from hydra_core.engine.supposition import Case
     from hydra_core.engine.windows import Window
@@ -40,6 +43,11 @@ _STEP: Final = 1.0 / 32.0
 UNSURE: Final = 6
 _LEAP: Final = 0.25
 
+# Looking back takes as long as there are calls, so it is done so many times in one period.
+_LOOKS: Final = 16.0
+# What a bucket let pass says the less of it the longer ago that was.
+_BACK: Final = 4.0
+
 
 class Call(NamedTuple):
     """One call that was let pass, or may have been: `answered` is infinite until that is sure.
@@ -54,8 +62,25 @@ class Call(NamedTuple):
 
 
 @dataclass(slots=True)
+class Looks:
+    """When what went before was last looked at."""
+
+    last: float = -NEVER
+
+    def due(self, length: float, now: float) -> bool:
+        """Look again: True at most 16 times in a period of `length` seconds."""
+        if now - self.last < length / _LOOKS:
+            return False
+        self.last = now
+        return True
+
+
+@dataclass(slots=True)
 class Guess:
-    """One inferred limit; `since` is when it was last considered, `calls` how many went since."""
+    """One inferred limit; `since` is when it was last considered, `calls` how many went since.
+
+    `busy`: when last looked at, so much was asked that a little more limit would be used.
+    """
 
     window: Window
     limit: float
@@ -63,6 +88,8 @@ class Guess:
     calls: int = 0
     patience: int = PATIENCE
     step: float = _STEP
+    busy: bool = False
+    looks: Looks = field(default_factory=Looks)
 
     @property
     def doubted(self) -> bool:
@@ -122,13 +149,22 @@ class Study:
             if lease.used > 0.0 and lease.granted <= until
         ]
 
-    def busy(self, window: Window, now: float) -> bool:
+    def _latest(self, since: float) -> Iterator[Lease]:
+        """The calls sent after `since` that were not refused, newest first."""
+        latest = takewhile(lambda lease: lease.granted > since, reversed(self._leases))
+        return (lease for lease in latest if lease.used > 0.0)
+
+    def _busy(self, guess: Guess, now: float) -> bool:
         """So much was asked within the last period that a little more limit would be used.
 
         A bucket whose limit was raised looks empty until it has filled up to it.
         """
-        recent = [c.tokens for c in self.calls() if c.sent > now - window.length]
-        return (sum(recent) if window.kind == "tokens" else len(recent)) > _NEAR * window.limit
+        window = guess.window
+        if guess.looks.due(window.length, now):
+            latest = self._latest(now - window.length)
+            asked = sum(c.used if window.kind == "tokens" else 1.0 for c in latest)
+            guess.busy = asked > _NEAR * window.limit
+        return guess.busy
 
     def proven(self, kind: LimitKind, length: float) -> float:
         """The most units of `kind` that surely were let pass within one `length` of seconds."""
@@ -145,18 +181,19 @@ class Study:
             most = max(most, passed)
         return most
 
-    def least(self, kind: LimitKind, length: float, shape: str) -> float:
+    def least(self, kind: LimitKind, length: float, shape: str, now: float) -> float:
         """The limit of so many seconds can be no smaller: the last call that was let pass.
 
         A bucket was full at most when the first of some calls came, and has gained no more
         since than the time allows for.
         """
-        calls = [call for call in self.calls() if call.answered < NEVER]
-        last = max((call.answered for call in calls), default=0.0)
+        back = _BACK * length if shape == "bucket" else 2.0 * length
+        calls = [lease for lease in self._latest(now - back) if lease.ended < NEVER]
+        last = max((lease.ended for lease in calls), default=0.0)
         spent = least = 0.0
-        for call in reversed(calls):
-            spent += call.tokens if kind == "tokens" else 1.0
-            ago = last - call.sent
+        for lease in calls:
+            spent += lease.used if kind == "tokens" else 1.0
+            ago = last - lease.granted
             if shape == "bucket":
                 least = max(least, spent / (1.0 + ago / length))
             elif ago < length:
@@ -165,14 +202,13 @@ class Study:
 
     def used(self, kind: LimitKind, length: float, shape: str, limit: float, now: float) -> float:
         """What would count of a limit that is not booked, after all calls that may have come."""
+        back = _BACK * length if shape == "bucket" else length
         used, since = 0.0, -NEVER
-        for call in self.calls():
-            amount = call.tokens if kind == "tokens" else 1.0
+        for lease in reversed([*self._latest(now - back)]):
             if shape == "bucket":
-                used = max(0.0, used - (call.sent - since) * limit / length) + amount
-                since = call.sent
-            elif call.sent > now - length:
-                used += amount
+                used = max(0.0, used - (lease.granted - since) * limit / length)
+                since = lease.granted
+            used += lease.used if kind == "tokens" else 1.0
         return max(0.0, used - (now - since) * limit / length) if shape == "bucket" else used
 
     def replay(self, window: Window, now: float) -> None:
@@ -201,8 +237,8 @@ class Study:
             if reached > 1.0:
                 window = guess.window
                 shape = "bucket" if isinstance(window, Bucket) else "sliding"
-                window.limit = max(window.limit, self.least(window.kind, window.length, shape))
-            if reached > _NEAR and self.busy(guess.window, now):
+                window.limit = max(window.limit, self.least(window.kind, window.length, shape, now))
+            if reached > _NEAR and self._busy(guess, now):
                 guess.doubt(now)
 
     def refused(self, tokens: float, now: float) -> bool:

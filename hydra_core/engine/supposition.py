@@ -12,12 +12,12 @@ Law 2: where requests and tokens explain a refusal about equally well, one is su
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
 from hydra_core.engine.lesson import opened
-from hydra_core.engine.study import PATIENCE, UNSURE
+from hydra_core.engine.study import PATIENCE, UNSURE, Looks
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Lease
@@ -36,6 +36,8 @@ _CONTRARY: Final = 0.1
 _NO_RIVAL: Final = 0.25
 # Less speaks for a limit that is no usual number, or that no wait bears out.
 _SURE: Final = 1.0
+# After so many periods in which no call told which of two rivals is true, none will.
+_OPEN: Final = 16.0
 
 
 @dataclass(slots=True)
@@ -57,6 +59,8 @@ class Case:
     estimate: Estimate | None = None
     rival: Estimate | None = None
     tried: bool = False
+    looks: Looks = field(default_factory=Looks)
+    trials: Looks = field(default_factory=Looks)
 
     def needs(self, estimate: Estimate) -> float:
         """What a request like the refused one takes of a limit."""
@@ -202,15 +206,21 @@ def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
     window, rival, held = case.window, case.rival, case.estimate
     if window is None or rival is None or held is None:
         return
-    if not window.tentative or window not in study.guesses:
-        case.rival = None  # somebody stated it, or merged it into another
-    elif study.least(held.kind, held.length, case.lesson.shape) >= held.high:
-        _swap(group, study, case, now)
+    length, shape = window.length, case.lesson.shape
+    stated = not window.tentative or window not in study.guesses  # or merged into another
+    if stated or now - case.lesson.now > _OPEN * length:
         case.rival = None
-    elif study.least(rival.kind, rival.length, case.lesson.shape) >= rival.high:
-        case.rival = None
-    elif not case.tried and window.room(now) < case.needs(held):
-        used = study.used(rival.kind, rival.length, case.lesson.shape, rival.limit, now)
+        return
+    if case.looks.due(length, now):
+        if study.least(held.kind, held.length, shape, now) >= held.high:
+            _swap(group, study, case, now)
+            case.rival = None
+            return
+        if study.least(rival.kind, rival.length, shape, now) >= rival.high:
+            case.rival = None
+            return
+    if not case.tried and window.room(now) < case.needs(held) and case.trials.due(length, now):
+        used = study.used(rival.kind, rival.length, shape, rival.limit, now)
         if used + case.needs(rival) <= rival.limit:
             _swap(group, study, case, now)
             case.tried = True
