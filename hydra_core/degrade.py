@@ -15,7 +15,7 @@ from hydra_core.engine.durations import duration
 from hydra_core.errors import DeadlineExceeded
 from hydra_core.likeness import likeness
 from hydra_core.messages import ChatRequest, Reply
-from hydra_core.store.late_row import row_of
+from hydra_core.store.late_row import rows_of
 
 if TYPE_CHECKING:
     from hydra_core.config import HydraConfig
@@ -84,7 +84,7 @@ class Ladder:
         written = _written(request)
         # No more than its words: a whole reply is large, and would be held until it is replaced.
         said = (reply.text, reply.provider, reply.model, reply.key, reply.finish_reason)
-        self.cache.put_later(written, partial(_row, written, said, time.time()))
+        self.cache.put_later(written, partial(_rows, written, said, time.time()))
 
     def instead(self, request: ChatRequest, error: PoolExhausted, left: float) -> Reply:
         """A cached answer to the same request, or to one like it, else a notice of the wait.
@@ -158,14 +158,14 @@ def _alike(written: bytes) -> str:
     return likeness(messages, params)
 
 
-def _row(written: bytes, said: tuple[str | None, ...], at: float) -> Row | None:
+def _rows(written: bytes, said: tuple[str | None, ...], at: float) -> tuple[Row, ...]:
     """What is kept of a reply to the request that was written so."""
     messages, _, _, params = orjson.loads(written)
     content = messages[-1].get("content")
     kept: dict[str, Any] = dict(zip(_SAID, said, strict=True))
     formed = ChatRequest(messages, params=params).needs_structure
     whole = kept["finish_reason"] not in _CUT and not formed
-    return row_of(
+    return rows_of(
         _fingerprint(written),
         content if isinstance(content, str) else "",
         kept,

@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from hydra_core.store.sqlite_file import SqliteFile, Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection
 
@@ -49,28 +47,17 @@ DELETE FROM replies WHERE fingerprint IN
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One reply as stored: `reply` is JSON text, `at` seconds since 1970.
-
-    `alike` names all requests that it may answer too. It takes a while to work out, so
-    whoever needs it does: the writer, or a reader before it is written.
-    """
+    """One reply as stored: `reply` is JSON text, `at` seconds since 1970."""
 
     fingerprint: str
     question: str
     reply: bytes
     at: float
-    alike: Callable[[], str] | None = None
-
-    def pointer(self) -> Row | None:
-        """The row under the name of all such requests; it holds this one's fingerprint."""
-        if self.alike is None:
-            return None
-        return Row(pointing(self.alike), "", orjson.dumps({"as": self.fingerprint}), self.at)
 
 
-def pointing(alike: Callable[[], str]) -> str:
+def pointing(alike: str) -> str:
     """The fingerprint of the row that points to the last reply of this name."""
-    return _POINTER + alike()
+    return _POINTER + alike
 
 
 class CacheFile(SqliteFile):

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hydra_core.store.cache_file import Row
+from hydra_core.store.cache_file import Row, pointing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 # Larger replies (a whole swarm's ledger) would crowd out all others.
 _LARGEST: Final = 1 << 20
 
 
 class LateRow:
-    """What will be a row. Two threads may work it out at once, to the same end."""
+    """What will be a row, and one that points to it. Two threads may work it out at once."""
 
-    __slots__ = ("_row", "_work_out")
+    __slots__ = ("_rows", "_work_out")
 
-    def __init__(self, work_out: Callable[[], Row | None]) -> None:
-        """`work_out` tells the row, None for a reply that cannot be kept; it is asked once."""
-        self._work_out: Callable[[], Row | None] | None = work_out
-        self._row: Row | None = None
+    def __init__(self, work_out: Callable[[], tuple[Row, ...]]) -> None:
+        """`work_out` tells the rows, none for a reply that cannot be kept; it is asked once."""
+        self._work_out: Callable[[], tuple[Row, ...]] | None = work_out
+        self._rows: tuple[Row, ...] = ()
 
-    def row(self) -> Row | None:
-        """The row; None when the reply cannot be kept."""
+    def rows(self) -> tuple[Row, ...]:
+        """The row and what points to it; none when the reply cannot be kept."""
         work_out = self._work_out
         if work_out is not None:
-            self._row = work_out()
+            try:
+                self._rows = work_out()
+            except Exception as error:  # whatever it holds, keeping a reply costs no answer
+                logger.debug("a reply is not cached: %s", type(error).__name__)
             self._work_out = None  # what it holds (a reply, a request) may be large
-        return self._row
+        return self._rows
 
 
-def row_of(
+def rows_of(
     fingerprint: str,
     question: str,
     reply_json: dict[str, Any],
     at: float,
     alike: Callable[[], str] | None = None,
-) -> Row | None:
-    """The row of a reply given at `at`; None if it is no JSON or larger than 1 MiB."""
+) -> tuple[Row, ...]:
+    """The row of a reply given at `at`, and one under the name of all requests it may answer too.
+
+    None if it is no JSON or larger than 1 MiB.
+    """
     try:
         reply = orjson.dumps(reply_json)
     except TypeError:  # text that is no Unicode (a lone surrogate) or an object that is no JSON
-        return None
-    return None if len(reply) > _LARGEST else Row(fingerprint, question, reply, at, alike)
+        return ()
+    if len(reply) > _LARGEST:
+        return ()
+    row = Row(fingerprint, question, reply, at)
+    if alike is None:
+        return (row,)
+    return row, Row(pointing(alike()), "", orjson.dumps({"as": fingerprint}), at)

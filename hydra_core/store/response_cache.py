@@ -15,14 +15,14 @@ import os
 import threading
 import time
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
 from hydra_core.store.cache_file import KEEP_SECONDS, CacheFile, pointing
-from hydra_core.store.late_row import LateRow, row_of
+from hydra_core.store.late_row import LateRow, rows_of
 from hydra_core.store.sqlite_file import PREFIX, path_of
 from hydra_core.store.write_behind import WriteBehind
 
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 MEMORY: Final = "memory"
 _IN_MEMORY: Final = 512
+# Bytes; a larger request is not held where there is no writer to let go of it in a moment.
+_LARGE: Final = 1 << 16
 _PATIENCE: Final = 1.0  # seconds for a disk, where the caller says nothing
 
 T = TypeVar("T")
@@ -63,12 +65,10 @@ class ResponseCache:
     ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._late: OrderedDict[bytes, Callable[[], Row | None]] = OrderedDict()
+        self._late: OrderedDict[bytes, LateRow] = OrderedDict()
         self._recent: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
-        # Without a file nobody works names out before they are asked for.
-        self._unnamed: deque[tuple[Callable[[], str], str]] = deque(maxlen=_IN_MEMORY)
-        self._names: OrderedDict[str, str] = OrderedDict()
-        self._disk = _disk(url, redact, clock)
+        self._pointers: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._disk = _disk(url, redact, clock, weakref.WeakMethod(self._take_late))
         _caches.add(self)
         if self._disk is not None:
             # Also runs at the interpreter's exit, so that the last replies are written.
@@ -85,39 +85,40 @@ class ResponseCache:
     ) -> None:
         """Remember a reply given at `at`; it reaches the file within a moment.
 
-        `alike` says under which name `recall` finds it for another request; it is not called
-        here, but by the file's writer, or by `recall`.
+        `alike` says under which name `recall` finds it for another request.
         """
-        row = row_of(fingerprint, question, reply_json, at, alike)
-        if row is None:
+        rows = rows_of(fingerprint, question, reply_json, at, alike)
+        if not rows:
             logger.debug("a reply is no JSON or too large, so it is not cached")
         else:
-            self.put_later(fingerprint.encode(), lambda: row)
+            self.put_later(fingerprint.encode(), lambda: rows)
 
-    def put_later(self, request: bytes, work_out: Callable[[], Row | None]) -> None:
-        """`put` for the path of a call: `work_out` is asked when somebody needs the row.
+    def put_later(self, request: bytes, work_out: Callable[[], tuple[Row, ...]]) -> None:
+        """`put` for the path of a call: `work_out` is asked when somebody needs the rows.
 
-        That may be in another thread. `request` tells requests apart, `work_out` gives None
+        That may be in another thread. `request` tells requests apart, `work_out` gives none
         for a reply that cannot be kept.
         """
+        late = LateRow(work_out)
         with self._lock:
-            _keep(self._late, request, work_out)
-        if self._disk is not None:
-            self._disk.put(LateRow(work_out))
+            _keep(self._late, request, late)
+        written = self._disk is not None and self._disk.put(late)
+        if not written and len(request) > _LARGE:
+            self._take_late()
 
     def _take_late(self) -> None:
-        """Work out what was put; from now on it is found."""
+        """Work out what was put; from now on it is found, and its request is let go."""
         with self._lock:
-            late, self._late = self._late, OrderedDict()
-        rows = [row for work_out in late.values() if (row := work_out()) is not None]
-        with self._lock:
-            for row in rows:
-                found = self._recent.get(row.fingerprint)
-                if found is not None and found[1] > row.at:
-                    continue  # another thread took a later reply to the same request
-                _keep(self._recent, row.fingerprint, (row.reply, row.at))
-                if self._disk is None and row.alike is not None:
-                    self._unnamed.append((row.alike, row.fingerprint))
+            late = tuple(self._late.items())  # which stay there until they are found elsewhere
+        for request, queued in late:
+            rows = queued.rows()
+            with self._lock:
+                for row, kept in zip(rows, (self._recent, self._pointers), strict=False):
+                    found = kept.get(row.fingerprint)
+                    if found is None or found[1] <= row.at:  # else a thread took a later reply
+                        _keep(kept, row.fingerprint, (row.reply, row.at))
+                if self._late.get(request) is queued:
+                    del self._late[request]
 
     def get(self, fingerprint: str) -> CachedReply | None:
         """The last reply to this request, if it is no older than 7 days; it may read the disk."""
@@ -144,27 +145,18 @@ class ResponseCache:
 
     def _other(self, alike: Callable[[], str] | None) -> CachedReply | None:
         """The last reply to a request that is alike."""
-        if alike is None:
-            return None
-        name = pointing(alike)
-        with self._lock:
-            while self._unnamed:
-                other, its = self._unnamed.popleft()
-                _keep(self._names, pointing(other), its)
-            fingerprint = self._names.get(name)
-        if fingerprint is None and self._disk is not None:
-            pointer = self._fresh(self._disk.get(name, pointing=True))
-            fingerprint = None if pointer is None else str(pointer.reply_json.get("as"))
-        return self.get(fingerprint) if fingerprint else None
+        pointer = None if alike is None else self.get(pointing(alike()))
+        return None if pointer is None else self.get(str(pointer.reply_json.get("as")))
 
     def _near(self, fingerprint: str) -> tuple[bytes, float] | None:
-        """The reply in memory."""
+        """The reply, or the pointer to one, in memory."""
         self._take_late()
         with self._lock:
-            found = self._recent.get(fingerprint)
-            if found is not None:
-                self._recent.move_to_end(fingerprint)
-            return found
+            for kept in (self._recent, self._pointers):
+                if (found := kept.get(fingerprint)) is not None:
+                    kept.move_to_end(fingerprint)
+                    return found
+        return None
 
     def _fresh(self, found: tuple[bytes, float] | None) -> CachedReply | None:
         if found is None or found[1] < self._clock() - KEEP_SECONDS:
@@ -186,14 +178,25 @@ class ResponseCache:
             self._disk.after_fork()
 
 
-def _disk(url: str, redact: Callable[[str], str], clock: Callable[[], float]) -> WriteBehind | None:
+def _disk(
+    url: str,
+    redact: Callable[[str], str],
+    clock: Callable[[], float],
+    take_late: weakref.WeakMethod[Callable[[], None]],
+) -> WriteBehind | None:
     if url in (MEMORY, f"{PREFIX}:memory:", "sqlite://"):
         return None
     path = path_of(url)
     if path is None:
         logger.warning("replies are cached in memory only: the cache file must be sqlite:///path")
         return None
-    return WriteBehind(CacheFile(path), redact=redact, clock=clock)
+
+    def worked_out() -> None:
+        take = take_late()  # weak: the writer's thread must not keep a forgotten cache
+        if take is not None:
+            take()
+
+    return WriteBehind(CacheFile(path), redact=redact, clock=clock, worked_out=worked_out)
 
 
 def _keep(recent: OrderedDict[K, V], name: K, value: V) -> None:

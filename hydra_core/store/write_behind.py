@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from hydra_core.store.cache_file import Row
 from hydra_core.store.troubles import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hydra_core.store.cache_file import CacheFile
+    from hydra_core.store.cache_file import CacheFile, Row
     from hydra_core.store.late_row import LateRow
 
 _QUEUE: Final = 512
@@ -44,37 +44,39 @@ class WriteBehind:
     """The queue and the thread in front of one `CacheFile`; it starts with the first row."""
 
     def __init__(
-        self, file: CacheFile, *, redact: Callable[[str], str], clock: Callable[[], float]
+        self,
+        file: CacheFile,
+        *,
+        redact: Callable[[str], str],
+        clock: Callable[[], float],
+        worked_out: Callable[[], object],
     ) -> None:
+        """`worked_out` is called in the thread after it worked out rows, written or not."""
         self._file = file
+        self._worked_out = worked_out
         self._redact = redact
         self._clock = clock
         self._troubles = Troubles(file, f"response cache {file.path}", _WORDS, clock)
         self._unpruned = _PRUNE_EVERY  # the first batch of a process prunes
         self._reset()
 
-    def put(self, queued: LateRow) -> None:
-        """Queue a reply. Never blocks, never raises."""
+    def put(self, queued: LateRow) -> bool:
+        """Queue a reply; False when nobody will write it. Never blocks, never raises."""
         if self._troubles.unusable or self._stopping.is_set():
-            return
+            return False
         self._waiting.append(queued)
         if self._thread is None:
             self._start()
         if not self._bell.is_set():  # asking is cheaper than ringing again
             self._bell.set()
+        return True
 
-    def get(self, fingerprint: str, *, pointing: bool = False) -> tuple[bytes, float] | None:
-        """The stored reply and its time, also one that is still queued; None when unavailable.
-
-        `pointing`: the fingerprint is a name that replies are `alike` under.
-        """
-        for row in (queued.row() for queued in reversed(tuple(self._waiting))):
-            if row is None:
-                continue
-            if row.fingerprint == fingerprint:
-                return row.reply, row.at
-            if pointing and (pointer := row.pointer()) and pointer.fingerprint == fingerprint:
-                return pointer.reply, pointer.at
+    def get(self, fingerprint: str) -> tuple[bytes, float] | None:
+        """The stored reply and its time, also one that is still queued; None when unavailable."""
+        for queued in reversed(tuple(self._waiting)):
+            for row in queued.rows():
+                if row.fingerprint == fingerprint:
+                    return row.reply, row.at
         if self._troubles.unusable or self._stopping.is_set():
             return None
         if not self._file_lock.acquire(timeout=_LOCK_WAIT):
@@ -146,6 +148,7 @@ class WriteBehind:
         while self._waiting and not self._troubles.unusable:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             clean = [row for queued in batch for row in self._cleaned(queued)]
+            self._worked_out()
             with self._file_lock:
                 try:
                     self._write(clean)
@@ -168,21 +171,19 @@ class WriteBehind:
             self._file.prune(self._clock())
             self._unpruned = 0
 
-    def _cleaned(self, queued: LateRow) -> tuple[Row, ...]:
-        """The row without secrets and what points to it; none if it cannot be kept so."""
+    def _cleaned(self, queued: LateRow) -> list[Row]:
+        """The rows without secrets; none if they cannot be kept so."""
         try:
-            row = queued.row()
-            if row is None:
-                return ()
-            reply = self._redact(row.reply.decode()).encode()
-            orjson.loads(reply)
-            question = self._redact(row.question).encode("utf-8", "replace").decode()
-            pointer = row.pointer()
+            return [self._clean(row) for row in queued.rows()]
         except Exception:  # a failing redactor must not let the text through
             self._troubles.tell("redaction", "a reply could not be redacted, so it is not stored")
-            return ()
-        kept = Row(row.fingerprint, question, reply, row.at)
-        return (kept,) if pointer is None else (kept, pointer)
+            return []
+
+    def _clean(self, row: Row) -> Row:
+        reply = self._redact(row.reply.decode()).encode()
+        orjson.loads(reply)
+        question = self._redact(row.question).encode("utf-8", "replace").decode()
+        return replace(row, question=question, reply=reply)
 
     def _give_back(self, batch: list[LateRow]) -> None:
         """Put replies back in front, as far as there is room; the oldest go first."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -374,3 +375,52 @@ def test_another_database_means_memory(caplog):
     assert cache.get("one") is not None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert not [w for w in windows(CANARY) if w in caplog.text]
+
+
+class Large:
+    """Stands for a request that is held until somebody works out its row."""
+
+    def rows(self) -> tuple[Row, ...]:
+        return (Row("one", "question", b"{}", NOW),)
+
+
+def test_a_request_is_let_go_once_it_was_written(tmp_path):
+    """The writer works a reply's row out, and from then on nothing holds the request."""
+    cache = opened(tmp_path / "cache.db")
+    large = Large()
+    gone = threading.Event()
+    weakref.finalize(large, gone.set)
+    cache.put_later(b"request", large.rows)
+    del large
+    assert gone.wait(30)
+    assert cache.get("one") == CachedReply({}, NOW)
+
+
+def test_a_large_request_is_not_held_where_nothing_is_written():
+    """Without a file a large request is worked out at once; a small one may wait."""
+    cache = ResponseCache("memory", redact=redact, clock=lambda: NOW)
+    large, small = Large(), Large()
+    held = [weakref.ref(large), weakref.ref(small)]
+    cache.put_later(b"small", small.rows)
+    cache.put_later(b"large" * 2**16, large.rows)
+    cache.put_later(b"small", small.rows)
+    del large, small
+    assert [it() is None for it in held] == [True, False]
+
+
+def test_a_pointer_is_found_while_the_file_is_not(tmp_path):
+    """A reply to a request that is alike is found in memory when the disk is out of reach."""
+    (tmp_path / "file").write_text("")
+    cache = opened(tmp_path / "file" / "cache.db")
+    cache.put("one", "question", {"text": "first"}, NOW, alike=lambda: "name")
+    assert cache.recall("other", lambda: "name") == CachedReply({"text": "first"}, NOW)
+
+
+def test_a_reply_that_cannot_be_prepared_costs_no_other(tmp_path):
+    """A row that cannot be worked out is passed over by the writer and by every reader."""
+    cache = opened(tmp_path / "cache.db")
+    cache.put_later(b"ill", lambda: (Row(*[]),))
+    cache.put("one", "question", {"text": "first"}, NOW)
+    assert cache.get("one") == CachedReply({"text": "first"}, NOW)
+    cache.close()
+    assert opened(tmp_path / "cache.db").get("one") == CachedReply({"text": "first"}, NOW)
