@@ -17,15 +17,19 @@ _chat_request = drafted(ChatRequest)
 
 
 def _seconds(value: object) -> bool:
-    return isinstance(value, int | float) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _count(value: object) -> bool:
-    return isinstance(value, int) and value > 0
+    return isinstance(value, int) and _whole(value) and value > 0
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _text(value: object) -> bool:
@@ -58,7 +62,7 @@ _FORMS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "tools": (_dicts, "must be a list of dicts in OpenAI's format"),
     "tool_choice": (_choice, "must be a word such as 'auto', or a dict that names a function"),
     "response_format": (_table, "must be a dict such as {'type': 'json_object'}"),
-    "priority": (_number, "must be a whole number; the higher is served first"),
+    "priority": (_whole, "must be a whole number; the higher is served first"),
     "on_exhausted": (lambda value: value in ("answer", "raise"), "must be 'answer' or 'raise'"),
 }
 # Types that need no further look; most calls give nothing else.
@@ -89,7 +93,7 @@ def chat_request(
         )
     given = _given(named) if named else {}
     params: dict[str, Any] = {name: given[name] for name in _BODY_FIELDS if name in given}
-    if params.get("tools") == []:
+    if "tools" in params and not params["tools"]:
         del params["tools"]  # OpenAI refuses an empty list; it says the same as none
     if extra:
         params.update(_body_fields(extra))

@@ -48,6 +48,9 @@ def hydra(fake):
         ("response_format", "json"),
         ("priority", "high"),
         ("priority", NAN),
+        ("priority", 0.5),
+        ("max_tokens", True),
+        ("deadline", True),
         ("on_exhausted", "bogus"),
         ("stream", True),
         ("timeout", 30),
@@ -77,7 +80,8 @@ def test_what_says_nothing_is_left_out():
 
     with FakeProvider(["key-canary-1"], latency=latency) as fake, Hydra(fake.config()) as hydra:
         hydra.chat("hello", tools=[], stream=False, seed=None, priority=None)
-    assert set(seen[0]) == {"model", "messages"}
+        hydra.chat("hello again", tools=())
+    assert [set(body) for body in seen] == [{"model", "messages"}] * 2
 
 
 def test_a_lease_takes_only_a_size_that_can_be(hydra):

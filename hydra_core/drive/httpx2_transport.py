@@ -265,10 +265,13 @@ async def _whole(response: httpx2.Response, url: str) -> Replied | Failed:
 
 
 def _headers(response: httpx2.Response) -> dict[str, str]:
-    raw = response.headers.raw
-    return common.merged(
-        [(name.lower().decode("latin-1"), value.decode("latin-1")) for name, value in raw]
-    )
+    """One value per name, in lower case; repeats are joined by ", "."""
+    raw = [(n.lower().decode("latin-1"), v.decode("latin-1")) for n, v in response.headers.raw]
+    together = dict(raw)
+    if len(together) < len(raw):
+        for name in together:
+            together[name] = ", ".join(value for other, value in raw if other == name)
+    return together
 
 
 def _stale(error: httpx2.TransportError, progress: _Progress) -> bool:

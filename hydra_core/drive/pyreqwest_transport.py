@@ -146,7 +146,7 @@ class PyreqwestTransport:
                 builder = builder.header(wire.auth_header, value, is_sensitive=True)
             return (
                 builder.body_bytes(wire.body)
-                .timeout(_span(limit))
+                .timeout(timedelta(seconds=max(limit, 0.0)))
                 .streamed_read_buffer_limit(buffer)
                 .build_streamed()
             )
@@ -227,11 +227,6 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
         if room < 0:
             return common.too_long(url)
     return Replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
-
-
-@lru_cache(maxsize=256)
-def _span(seconds: float) -> timedelta:
-    return timedelta(seconds=max(seconds, 0.0))
 
 
 @lru_cache(maxsize=256)

@@ -27,7 +27,7 @@ from hydra_core.messages import Fault
 from hydra_core.wire import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from hydra_core.vault import Secret
     from hydra_core.wire import Replied, WireRequest
@@ -269,15 +269,6 @@ def broken(url: str, said: str) -> Failed:
     if any(mark in words for mark in _CUT):
         return failed(url, Fault.STREAM_BROKEN, "the connection broke before the answer's end")
     return failed(url, Fault.INVALID_RESPONSE, "the answer was no valid HTTP")
-
-
-def merged(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Headers as one value per name; repeats are joined by ", ". Names come in lower case."""
-    together = dict(headers)
-    if len(together) < len(headers):
-        for name in together:
-            together[name] = ", ".join(value for other, value in headers if other == name)
-    return together
 
 
 def refusal(url: str, status: int, headers: Mapping[str, str]) -> Failed | None:
