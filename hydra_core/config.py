@@ -168,8 +168,8 @@ def load(config: HydraConfig | Mapping[str, Any] | str | Path | None = None) -> 
     """The configuration from whatever a user has: an object, a dict, a path, or nothing.
 
     Nothing means the environment: the file that `HYDRA_CONFIG` names, else the
-    known providers' variables. A dict's settings are not overridden by `HYDRA_*`
-    variables. Raises ConfigError.
+    known providers' variables. `HYDRA_*` variables override a file's scalar settings and
+    fill in those that a dict leaves out: what the code says holds. Raises ConfigError.
     """
     if isinstance(config, HydraConfig):
         return config
@@ -225,7 +225,8 @@ def _of_mapping(data: Mapping[str, Any]) -> Outcome:
 
 
 def _build(data: Mapping[str, Any], environ: Variables, *, overridden: bool) -> Outcome:
-    variables = environment.overrides(_SCALARS, environ) if overridden else {}
+    open_to = _SCALARS if overridden else [name for name in _SCALARS if name not in data]
+    variables = environment.overrides(open_to, environ)
     merged = {**data, **{name: environ[variable] for name, variable in variables.items()}}
     try:
         return HydraConfig.model_validate(merged, context={"environ": environ})

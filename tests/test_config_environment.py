@@ -125,6 +125,17 @@ def test_scalar_settings_can_be_overridden(tmp_path, monkeypatch):
     assert from_env(HYDRA_STRATEGY="fastest").strategy == "fastest"
 
 
+def test_a_dict_leaves_the_rest_to_the_variables(monkeypatch):
+    """HYDRA_* variables fill in what a dict does not say; what the code says holds."""
+    monkeypatch.setenv("HYDRA_MAX_WAIT", "2.5")
+    monkeypatch.setenv("HYDRA_STORE", "memory")
+    config = load({"max_wait": 9.0})
+    assert (config.max_wait, config.store) == (9.0, "memory")
+    monkeypatch.setenv("HYDRA_TIMEOUT", "soon")
+    with pytest.raises(ConfigError, match="HYDRA_TIMEOUT: "):
+        load({})
+
+
 @pytest.mark.parametrize("name", ["MAX_WAIT", "STRATEGY", "ROTATE_AT", "CACHE", "TIME_SCALE"])
 def test_a_bad_override_names_its_variable(name):
     """A variable that makes no sense is named, and its text is not repeated."""
