@@ -48,12 +48,16 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class DisabledKey:
-    """A key that the configuration switched off, and the models that it could have served."""
+    """A key that the configuration switched off, and the models that it could have served.
+
+    `place` is its position among the keys of its provider, from 0.
+    """
 
     provider: str
     name: str
     account: str
     models: tuple[str, ...]
+    place: int
 
 
 def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> Pool:
@@ -95,9 +99,9 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
 def _disabled(providers: Iterable[ResolvedProvider]) -> Iterator[DisabledKey]:
     for provider in providers:
         models = tuple(model.name for model in provider.models)
-        for key in provider.keys:
+        for place, key in enumerate(provider.keys):
             if key.disabled:
-                yield DisabledKey(provider.name, key.name, key.account, models)
+                yield DisabledKey(provider.name, key.name, key.account, models, place)
 
 
 class _Builder:

@@ -607,7 +607,8 @@ class Hydra:
             lambda manager, now: key_rows(manager, now, self._config.time_scale)
         )
         for key in self._pool.disabled:
-            rows.setdefault(key.provider, []).append(disabled_row(key.name, key.account))
+            keys = rows.setdefault(key.provider, [])
+            keys.insert(key.place, disabled_row(key.name, key.account))
         return rows
 
     def _check_open(self) -> None:

@@ -116,13 +116,13 @@ def test_a_provider_is_unavailable_when_all_its_keys_are(hydra, fake):
 
 
 def test_a_disabled_key_is_shown_as_such(fake):
-    """It has a row of its own, is never asked, and is no part of a provider's cooldown."""
+    """Its row stands in its place, it is never asked, and is no part of a provider's cooldown."""
     config = fake.config(cache=False)
     config["providers"][0]["keys"][0]["disabled"] = True
     with Hydra(config) as hydra:
         assert {hydra.chat("hello").key for _ in range(3)} == {"fake-2"}
         provider = hydra.health()["providers"]["fake"]
-        two, one = provider["keys"]
+        one, two = provider["keys"]
         assert set(one) == set(two)
         assert (one["name"], one["state"], one["available_in"]) == ("fake-1", "disabled", None)
         assert (provider["is_available"], provider["in_cooldown"]) == (True, False)

@@ -123,7 +123,7 @@ def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, A
         "account": best.account,
         **_plight(best, start, now, scale),
         "in_flight": sum(d.in_flight for d in members),
-        "consecutive_failures": max(d.own_rest.strikes for d in members),
+        "consecutive_failures": max(_in_a_row(d) for d in members),
         "calls": sum(d.calls for d in members),
         "failures": sum(d.failures for d in members),
         "score": round(best.score.value(now), 4),
@@ -132,6 +132,14 @@ def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, A
         each = zip(members, starts, strict=True)
         row["models"] = {d.model.name: _plight(d, begin, now, scale) for d, begin in each}
     return row
+
+
+def _in_a_row(deployment: Deployment) -> int:
+    """Its faults since its last success; of what it shares with other keys, only its own part."""
+    scopes = deployment.scopes
+    shared = max(scopes.account.strikes, scopes.group.strikes)
+    own = max(deployment.own_rest.strikes, scopes.key.strikes)
+    return max(own, min(shared, deployment.failures))
 
 
 def _plight(deployment: Deployment, start: float, now: float, scale: float) -> dict[str, Any]:

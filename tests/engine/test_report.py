@@ -83,6 +83,19 @@ def test_a_row_names_the_last_fault_and_its_run(make_pool):
     assert (seen["calls"], seen["failures"]) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"), [(Fault.AUTH, {}), (Fault.RATE_LIMIT_MINUTE, {"retry_after": 30.0})]
+)
+def test_a_refusal_counts_for_the_key_that_met_it_alone(make_pool, fault, said):
+    """A dead key and a refused one show their failure; a key that shares the limit does not."""
+    pool = make_pool([{"account": "acme"}, {"account": "acme"}])
+    refused = pool.lease(1.0)
+    pool.fail(refused, 1.0, fault, **said)
+    runs = {name: row_of(pool, name, 2.0)["consecutive_failures"] for name in ("k1", "k2")}
+    assert runs.pop(refused.deployment.key) == 1
+    assert set(runs.values()) == {0}
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.05])
 def test_limits_have_their_usual_names(make_pool, scale):
     """rpm, tpm, rpd, tpd and concurrency, whatever the time scale."""
