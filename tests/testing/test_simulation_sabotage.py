@@ -14,6 +14,7 @@ from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.engine.look import Looks
 from hydra_core.engine.quota import QuotaGroup
+from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.errors import PoolExhausted
 from hydra_core.messages import Fault
@@ -109,6 +110,15 @@ def _what_was_found_is_kept_for_ever(patch):
     patch.setattr(Looks, "hold", lambda *_: True)
 
 
+def _reserved_keys_used_by_all(patch):
+    patch.setattr(RouteBook, "_open_to", lambda _, d, provider, __: provider in (None, d.provider))
+
+
+def _model_ignored(patch):
+    named = RouteBook._named
+    patch.setattr(RouteBook, "_named", lambda self, pool, _: named(self, pool, None))
+
+
 SABOTAGE = [
     (_no_reservation, "overshoot"),
     (_refunded_on_timeout, "undercharge"),
@@ -123,6 +133,8 @@ SABOTAGE = [
     (_an_overload_ends_the_call, "unexplained"),
     (_a_bucket_fills_at_half_its_speed, "unexplained"),
     (_what_was_found_is_kept_for_ever, "unexplained"),
+    (_reserved_keys_used_by_all, "misrouted"),
+    (_model_ignored, "misrouted"),
 ]
 
 

@@ -19,6 +19,7 @@ LAWS: Final[Mapping[str, str]] = {
     "leak": "leaked leases",
     "cooling": "uses of a cooling key",
     "overshoot": "quota overshoots",
+    "misrouted": "requests misrouted",
     "misread": "refusals misread",
     "crash": "crashes",
 }

@@ -187,6 +187,8 @@ class Simulation:
         self.time.note(f"send {sent.number} for {call.number} {key.name} {model.name}")
         if send.lease.settled:
             self.wrong("leak", f"call {call.number} was given a lease that was over")
+        if not call.allows(provider.plan, key, model):
+            self.wrong("misrouted", f"call {call.number} went to {key.name}, {model.name}")
         early = provider.cooling(sent, self.time.provider_now)
         if early:
             what = f"{key.name}, {model.name}: sent {early:.3f} s before its wait was over"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
 
-    from hydra_core.testing.simulation.world import ModelPlan, World
+    from hydra_core.testing.simulation.world import KeyPlan, ModelPlan, ProviderPlan, World
 
 _HERD: Final = 25
 """Callers who come in the same instant, now and then."""
@@ -48,6 +48,15 @@ class Call:
         prompt = int(self.size.chars * model.ratio) + _PER_MESSAGE
         room = self.size.max_tokens or _USUAL_ANSWER
         return Usage(prompt, max(1, int(room * self.share)))
+
+    def allows(self, plan: ProviderPlan, key: KeyPlan, model: ModelPlan) -> bool:
+        """True when its caller's words let it go there: provider, lane and model."""
+        asked = self.request
+        if asked.provider not in (None, plan.name) or asked.lane != key.lane:
+            return False
+        if asked.model is None:
+            return self.falls_back or model is plan.models[0]
+        return asked.model in (model.name, f"{plan.name}/{model.name}")
 
     def most_tokens(self) -> float:
         """What the engine could think it needs at most, whatever it has learned."""
