@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.exclusion import too_small
 from hydra_core.engine.steps import GiveUp
-from hydra_core.errors import ContextTooLong, DeadlineExceeded, PoolExhausted, RequestRejected
+from hydra_core.errors import DeadlineExceeded, PoolExhausted, RequestRejected
 
 if TYPE_CHECKING:
     from hydra_core.engine.key_manager import KeyManager
@@ -64,10 +64,8 @@ class FallbackDispatch(Dispatch):
         return True
 
     def _beyond_every_limit(self, error: HydraError) -> bool:
-        """No key's limit or budget would ever take it; a cheaper model may, with its own."""
-        return isinstance(error, RequestRejected) and not (
-            isinstance(error, ContextTooLong) or self.attempts
-        )
+        """No key's limit, budget or window would ever take it; another model may, with its own."""
+        return isinstance(error, RequestRejected) and not self.attempts
 
     def _joined(self, before: PoolExhausted, last: HydraError) -> PoolExhausted:
         """One error for both routes. What a smaller model refused, the larger may take later."""

@@ -150,6 +150,23 @@ def test_a_too_long_prompt_moves_to_a_larger_window(caller, pool, serve):
     assert [call.model for call in fake.log] == ["small", "large"]
 
 
+def test_a_prompt_longer_than_the_default_models_window_goes_to_one_that_holds_it(
+    caller, pool, serve
+):
+    """A later model of the provider answers at once when its window is the larger one."""
+    fake = serve(models=("short", "long"))
+    (row,) = fake.config()["providers"]
+    windows = {"short": 100, "long": 100_000}
+    row["models"] = [{"name": n, "context_window": w} for n, w in windows.items()]
+    hydra = pool(fake, providers=[row])
+    for wanted in (None, "short"):
+        reply = caller.chat(hydra, "word " * 500, model=wanted)
+        assert (reply.kind, reply.model, len(reply.attempts)) == ("full", "long", 1)
+    with pytest.raises(ContextTooLong, match="every eligible model"):
+        caller.chat(hydra, "word " * 200_000)
+    assert [call.model for call in fake.log] == ["long", "long"]
+
+
 @pytest.mark.parametrize(
     ("messages", "kwargs", "words"),
     [
