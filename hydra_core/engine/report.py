@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.key_manager import KeyManager
+    from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route
     from hydra_core.engine.windows import Window
@@ -36,15 +37,28 @@ _NAMES = {
 def group_capacities(route: Route, now: float) -> tuple[GroupCapacity, ...]:
     """What each quota group of a route can still take. Those that never can are left out."""
     groups: dict[QuotaGroup, list[Deployment]] = {}
+    alike: dict[ModelFacts, list[Deployment]] = {}
     for deployment in route.deployments:
         if _free_at(deployment, now) != NEVER:
             groups.setdefault(deployment.group, []).append(deployment)
-    return tuple(_capacity(group, members, now) for group, members in groups.items())
+            alike.setdefault(deployment.model, []).append(deployment)
+    latencies = {model: _latency(members) for model, members in alike.items()}
+    return tuple(
+        _capacity(group, members, now, latencies[members[0].model])
+        for group, members in groups.items()
+    )
 
 
-def _capacity(group: QuotaGroup, members: list[Deployment], now: float) -> GroupCapacity:
-    one = members[0]
+def _latency(members: list[Deployment]) -> float | None:
     seen = [d.score.latency for d in members if d.score.latency is not None]
+    return sum(seen) / len(seen) if seen else None
+
+
+def _capacity(
+    group: QuotaGroup, members: list[Deployment], now: float, usual: float | None
+) -> GroupCapacity:
+    """`usual` is the latency of the same model by any key: a key not yet used is no slower."""
+    one, latency = members[0], _latency(members)
     return GroupCapacity(
         name=group.name,
         provider=one.provider,
@@ -56,7 +70,7 @@ def _capacity(group: QuotaGroup, members: list[Deployment], now: float) -> Group
         available_in=max(0.0, min(_free_at(d, now) for d in members) - now),
         context_window=one.model.context_window,
         max_output=one.model.max_output,
-        latency=sum(seen) / len(seen) if seen else None,
+        latency=usual if latency is None else latency,
         input_usd=one.model.input_usd,
         output_usd=one.model.output_usd,
     )

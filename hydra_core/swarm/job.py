@@ -11,6 +11,7 @@ from hydra_core.swarm.account import Account
 from hydra_core.swarm.bm25 import rank
 from hydra_core.swarm.coverage import CoverageLedger
 from hydra_core.swarm.loaders import load
+from hydra_core.swarm.pace import outstanding
 from hydra_core.swarm.plan import plan
 from hydra_core.swarm.prompts import MAP_INSTRUCTIONS, SYNTHESIS_INSTRUCTIONS
 from hydra_core.swarm.reading import MAP_TOKENS, SwarmRun
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 SYNTHESIS_TOKENS: Final = 1_200
 """Most tokens of the answer."""
-
-MOST_OUTSTANDING: Final = 64
-LANES_UNKNOWN: Final = 8
-"""Calls kept outstanding at a group whose concurrency nobody stated."""
 
 FACTS_MOST: Final = 16_000
 FACTS_LEAST: Final = 500
@@ -222,12 +219,6 @@ def reading_order(
         return _spread(shards)
     texts = [documents[one.document].text[one.start : one.end] for one in shards]
     return [shards[place] for place in rank(question, texts)]
-
-
-def outstanding(capacity: Sequence[GroupCapacity]) -> int:
-    """How many calls to keep outstanding: what the groups take at once, and one in line each."""
-    lanes = sum((group.concurrency or LANES_UNKNOWN) + 1 for group in capacity)
-    return max(1, min(lanes, MOST_OUTSTANDING))
 
 
 def facts_budget(capacity: Sequence[GroupCapacity]) -> int:

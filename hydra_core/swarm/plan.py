@@ -15,7 +15,9 @@ from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.swarm.bound import least_makespan
-from hydra_core.swarm.simulate import simulated_runs
+from hydra_core.swarm.pace import PREPARING, outstanding
+from hydra_core.swarm.shortage import allowance_of
+from hydra_core.swarm.simulate import Game, simulated_runs
 from hydra_core.swarm.split import split
 from hydra_core.swarm.values import BoundBy, GroupPlan, SwarmPlan
 from hydra_core.swarm.virtual import PlannedCall, schedule
@@ -105,10 +107,15 @@ def plan(
             deadline=deadline,
         )  # fmt: skip
     average = round(mean(charged))
-    runs = simulated_runs(
-        len(cores), average, able, shape.latency,
-        rng=random.Random(rng_seed), deadline=deadline,
+    begin = PREPARING * sum(map(len, documents))
+    allowance = deadline and allowance_of(
+        groups, calls=len(cores), tokens=average, horizon=deadline
+    )
+    game = Game(
+        len(cores), average, able, shape.latency, begin=begin, width=outstanding(groups),
+        allowed=allowance.calls if allowance else math.inf, deadline=deadline,
     )  # fmt: skip
+    runs = simulated_runs(game, random.Random(rng_seed))
     cuts = quantiles([run.seconds for run in runs], n=10, method="inclusive")
     low, usual, high = _cost(calls, cores, able, shape, reduce_tokens)
     return SwarmPlan(

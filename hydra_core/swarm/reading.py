@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from hydra_core.errors import PoolExhausted
 from hydra_core.messages import Fault
 from hydra_core.swarm.map import Exhausted, Failed, Read, TooLong, Truncated, Unparsable, halve
+from hydra_core.swarm.pace import GRACE, reserve
 from hydra_core.swarm.prompts import map_prompt, repair_prompt
 from hydra_core.swarm.shortage import HORIZON, Allowance, Shortage, trouble_of
 
@@ -40,18 +41,8 @@ MAP_TOKENS: Final = 1_500
 ROOMY_TOKENS: Final = 6_000
 """What a call gets whose report was cut off before its first fact: its model thinks aloud."""
 
-RESERVE_SHARE: Final = 0.2
-"""Share of the deadline kept for the synthesis until call latencies are known."""
-
-RESERVE_MOST: Final = 20.0
-RESERVE_LATENCIES: Final = 1.5
-"""The synthesis is given this many of the slowest map calls seen: its output is longer."""
-
 PATIENCE: Final = 30.0
 """Seconds without any reply after which an outage is taken for lasting."""
-
-GRACE: Final = 0.1
-"""Share of the reserve that calls in flight may overrun the close of the map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +136,7 @@ class SwarmRun:
     @property
     def close_at(self) -> float:
         """When the map ends, so that the synthesis keeps its reserve."""
-        return inf if self._deadline is None else self._deadline - self._reserve(self._deadline)
+        return inf if self._deadline is None else self._deadline - self._reserve
 
     @property
     def eta_at(self) -> float | None:
@@ -250,13 +241,12 @@ class SwarmRun:
 
     def _closing(self, now: float) -> Step:
         """Past the close: calls in flight have a short grace, then they are abandoned."""
-        overrun = self.close_at + GRACE * self._reserve(self._deadline or 0.0)
+        overrun = self.close_at + GRACE * self._reserve
         return Wait(overrun - now) if self._flying and now < overrun else Close()
 
-    def _reserve(self, deadline: float) -> float:
-        learned = RESERVE_LATENCIES * self._slowest
-        guess = min(RESERVE_SHARE * deadline, RESERVE_MOST)
-        return min(max(learned, guess), deadline / 2)
+    @property
+    def _reserve(self) -> float:
+        return reserve(self._deadline or 0.0, self._slowest)
 
     def _exhausted(self, shard: Shard, now: float) -> None:
         """Put the shard back first in line; nothing starts before capacity returns."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import heapify, heapreplace
+from math import inf
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.swarm.pace import GRACE, reserve
 from hydra_core.swarm.virtual import NEVER, GroupClock
 
 if TYPE_CHECKING:
@@ -34,41 +36,64 @@ class Run:
     coverage: float
 
 
-def simulated_runs(
-    calls: int,
-    tokens: int,
-    groups: Sequence[GroupCapacity],
-    latency: Callable[[GroupCapacity, int], float],
-    *,
-    rng: random.Random,
-    deadline: float | None = None,
-) -> list[Run]:
-    """Play `calls` equal calls and the final one; 200 runs, fewer above 400 calls.
+@dataclass(frozen=True, slots=True)
+class Game:
+    """What is played: `calls` equal calls of so many `tokens` each, and the final one.
+
+    `latency` is a call's mean seconds. The first call starts after `begin` seconds, and at
+    most `width` are outstanding at once. Of a quota that does not suffice until the
+    `deadline` only `allowed` calls are made, the rest being kept for the final one.
+    """
+
+    calls: int
+    tokens: int
+    groups: Sequence[GroupCapacity]
+    latency: Callable[[GroupCapacity, int], float]
+    begin: float = 0.0
+    width: int = 64
+    allowed: float = inf
+    deadline: float | None = None
+
+
+def simulated_runs(game: Game, rng: random.Random) -> list[Run]:
+    """Play it 200 times; fewer above 400 calls.
 
     Latencies are lognormal (sigma 0.5) around the mean, 2 % of them ten times as
-    long; a second call is sent after three means where there is room for one. At
-    the `deadline` only what ended in time for the final call counts as read.
+    long; a second call is sent after three means where there is room for one. Before
+    the `deadline` the map closes as that of a real run does, and only what ended by
+    then counts as read, if the final call is in time as well.
     """
-    count = max(_FEWEST_RUNS, min(RUNS, _CALLS_IN_ALL // max(1, calls)))
-    means = [latency(group, tokens) for group in groups]
+    count = max(_FEWEST_RUNS, min(RUNS, _CALLS_IN_ALL // max(1, game.calls)))
+    means = [game.latency(group, game.tokens) for group in game.groups]
     final = min(means)
     runs = []
     for _ in range(count):
-        ends = _ends(calls, tokens, groups, means, rng)
+        ends = _ends(game, means, rng)
         last = _noisy(final, rng, hedged=False)
-        in_time = calls if deadline is None else sum(end + last <= deadline for end in ends)
-        runs.append(Run(max(ends, default=0.0) + last, in_time / calls if calls else 1.0))
+        seconds = max((end for end, _ in ends), default=0.0) + last
+        runs.append(Run(seconds, _read(game, ends, last) / game.calls if game.calls else 1.0))
     return runs
 
 
-def _ends(
-    calls: int,
-    tokens: int,
-    groups: Sequence[GroupCapacity],
-    means: Sequence[float],
-    rng: random.Random,
-) -> list[float]:
-    """When each call ends if each goes where it is expected to end first."""
+def _read(game: Game, ends: Sequence[tuple[float, float]], last: float) -> int:
+    """How many calls end before the map closes; it closes earlier the slower they prove."""
+    if game.deadline is None:
+        return game.calls
+    read, slowest = 0, 0.0
+    for end, seconds in sorted(ends):
+        kept = reserve(game.deadline, slowest)
+        over = end > game.deadline - reserve(game.deadline, 0.0)  # its own time was up
+        if over or end > game.deadline - (1.0 - GRACE) * kept or read >= game.allowed:
+            break
+        if end + last > game.deadline:
+            break
+        read, slowest = read + 1, max(slowest, seconds)
+    return read
+
+
+def _ends(game: Game, means: Sequence[float], rng: random.Random) -> list[tuple[float, float]]:
+    """When each call ends, and its seconds, if each goes where it is expected to end first."""
+    tokens, groups = game.tokens, game.groups
     clocks = [GroupClock(group) for group in groups]
     hedged = len(groups) > 1 or any(group.concurrency != 1 for group in groups)
     queue = [
@@ -77,12 +102,15 @@ def _ends(
         if (start := clock.earliest(tokens)) < NEVER
     ]
     heapify(queue)
-    ends: list[float] = []
-    while len(ends) < calls and queue:
+    under_way = [game.begin] * min(game.width, game.calls)  # when each may be followed by another
+    ends: list[tuple[float, float]] = []
+    while len(ends) < game.calls and queue:
         _, start, index = queue[0]
-        end = start + _noisy(means[index], rng, hedged=hedged)
-        clocks[index].charge(tokens, start, end)
-        ends.append(end)
+        start = max(start, under_way[0])
+        seconds = _noisy(means[index], rng, hedged=hedged)
+        clocks[index].charge(tokens, start, start + seconds)
+        heapreplace(under_way, start + seconds)
+        ends.append((start + seconds, seconds))
         start = clocks[index].earliest(tokens)
         heapreplace(queue, (start + means[index], start, index))
     return ends

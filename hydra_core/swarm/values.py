@@ -153,7 +153,8 @@ class SwarmPlan:
     `seconds_p50` and `seconds_p90` come from simulated runs and are None when no
     group can ever serve; `cost_usd` is the expected cost and `cost_range` its
     bounds, None when any price is unknown; `bound_by` is the limit that makes it
-    take this long; `coverage_at_deadline` (0..1) is 1 when there is no deadline;
+    take this long; `coverage_at_deadline` (0..1) is the share that simulated runs
+    read on average before they must write the answer, 1 when there is no deadline;
     `shard_chars` is the longest shard that is allowed.
     """
 

@@ -1,0 +1,82 @@
+"""What a plan promises to have read by a deadline is what a swarm then reads, or less."""
+
+from __future__ import annotations
+
+import random
+from heapq import heappop, heappush
+from statistics import mean
+
+import pytest
+
+from hydra_core import Hydra
+from hydra_core.engine.capacity import GroupCapacity
+from hydra_core.messages import Attempt, Fault, Reply
+from hydra_core.swarm.account import Account
+from hydra_core.swarm.coverage import CoverageLedger
+from hydra_core.swarm.document import Document
+from hydra_core.swarm.map import Failed, Read
+from hydra_core.swarm.pace import outstanding
+from hydra_core.swarm.plan import plan
+from hydra_core.swarm.reading import Close, Start, SwarmRun
+from hydra_core.swarm.split import split
+from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
+from hydra_core.testing.extractive import ExtractiveModel
+from hydra_core.testing.ships_log import ships_log
+
+SENTENCE = "The keeper of the light wrote down what he saw and what he did not. "
+BOOK = Document.of("".join(f"CHAPTER {n}\n\n{SENTENCE * 150}\n\n" for n in range(1, 41)))
+LOG = ships_log(pages=60)
+LANES, LATENCY = 3, 2.0
+POOL = [
+    GroupCapacity("g", "p", "m", ("k",), (), LANES, 0, 0.0, 4_000, None, LATENCY, None, None)
+]
+
+
+def share_read(deadline, shard_chars, rng):
+    """The share that a swarm of noisy calls on a pool of three lanes reads, in virtual time."""
+    ledger = CoverageLedger([BOOK])
+    run = SwarmRun(
+        "Why?", {BOOK.id: BOOK}, split(BOOK, budget=shard_chars), ledger=ledger,
+        account=Account((BOOK.id,), ledger), width=outstanding(POOL), deadline=deadline,
+    )  # fmt: skip
+    now, lanes, ends = 0.0, [0.0] * LANES, []
+    while not isinstance(step := run.step(now), Close):
+        for task in step.tasks if isinstance(step, Start) else ():
+            seconds = LATENCY * rng.lognormvariate(-0.125, 0.5)
+            end = max(now, heappop(lanes)) + seconds
+            heappush(lanes, end)
+            heappush(ends, (min(end, now + task.timeout), end, task.shard.index, seconds, task))
+        if not isinstance(step, Start):
+            before, (now, end, _, seconds, task) = now, heappop(ends)
+            if now > before + step.seconds:
+                break  # it closes with these calls under way
+            attempt = Attempt("p", "m", "k", "ok", latency=seconds)
+            reply = Reply("", {}, attempts=(attempt,), latency=seconds) if now == end else None
+            read = Read((), relevant=False) if reply else Failed(Fault.TIMEOUT)
+            run.report(task, read, reply, now)
+    return ledger.coverage
+
+
+@pytest.mark.parametrize("deadline", [6.0, 9.0, 14.0, 30.0])
+def test_no_more_is_promised_than_the_map_reads_before_it_closes(deadline):
+    """It closes early, so that the answer can still be written: the plan knows by how much."""
+    planned = plan([BOOK], POOL, deadline=deadline)
+    rng = random.Random(1)
+    read = mean(share_read(deadline, planned.shard_chars, rng) for _ in range(20))
+    assert 0.6 * read <= planned.coverage_at_deadline <= 1.05 * read
+
+
+def test_no_more_is_promised_than_the_quota_lets_a_swarm_read():
+    """The provider counts the calls: one of them is kept for the answer, and is not promised."""
+    keys = [FakeKey(f"key-{n}", limits=FakeLimits(rpm=5)) for n in range(3)]
+    with FakeProvider(keys, answer=ExtractiveModel()) as fake:
+        config = fake.config(cache=False)
+        config["providers"][0]["models"] = [{"name": "fake-model", "context_window": 4_000}]
+        with Hydra(config) as hydra:
+            hydra.chat("hi")  # from now on the model's latency is known
+            question = LOG.questions[0].text
+            planned = hydra.plan(LOG.text, question, deadline=20.0)
+            result = hydra.swarm(question, LOG.text, deadline=20.0)
+    maps = sum(call.status == 200 for call in fake.log) - 2
+    assert planned.shards > maps == 13
+    assert 0.75 * result.coverage <= planned.coverage_at_deadline <= 1.02 * result.coverage
