@@ -23,24 +23,42 @@ def parser() -> argparse.ArgumentParser:
         description="Many API keys, providers and models as one dependable language model.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_config(None), _json(default=False)],
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    common = _common()
+    # What a command leaves out must not undo what was said before it.
+    as_json = _json(default=argparse.SUPPRESS)
+    common = argparse.ArgumentParser(
+        add_help=False, parents=[_config(argparse.SUPPRESS), as_json]
+    )
     _demo(commands.add_parser("demo", parents=[common], help="see a 300-page book being read"))
     _ask(commands.add_parser("ask", parents=[common], help="answer a question from a whole text"))
     _plan(commands.add_parser("plan", parents=[common], help="say what `ask` would do"))
     _chat(commands.add_parser("chat", parents=[common], help="ask the model itself"))
     commands.add_parser("status", parents=[common], help="show every key, its state and limits")
-    _simulate(commands.add_parser("simulate", help="try the engine in worlds full of faults"))
+    _simulate(
+        commands.add_parser(
+            "simulate", parents=[as_json], help="try the engine in worlds full of faults"
+        )
+    )
     return top
 
 
-def _common() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", metavar="FILE", help="a TOML or JSON configuration")
-    common.add_argument("--json", action="store_true", help="print one JSON object to stdout")
-    return common
+def _config(default: str | None) -> argparse.ArgumentParser:
+    part = argparse.ArgumentParser(add_help=False)
+    part.add_argument(
+        "--config", metavar="FILE", default=default, help="a TOML or JSON configuration"
+    )
+    return part
+
+
+def _json(*, default: bool | str) -> argparse.ArgumentParser:
+    part = argparse.ArgumentParser(add_help=False)
+    part.add_argument(
+        "--json", action="store_true", default=default, help="print one JSON object to stdout"
+    )
+    return part
 
 
 def _demo(command: argparse.ArgumentParser) -> None:
@@ -82,7 +100,6 @@ def _simulate(command: argparse.ArgumentParser) -> None:
         "Run the real engine in simulated worlds, in virtual time and without a network, against "
         "providers that count for themselves. Status 1 if a law was broken."
     )
-    command.add_argument("--json", action="store_true", help="print one JSON object to stdout")
     command.add_argument(
         "--seeds", type=_count, default=50, metavar="N", help="worlds to try (default: 50)"
     )

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from hydra_core.cli import entry
+from hydra_core.cli.parser import parser
 from hydra_core.cli.session import configured
 from hydra_core.errors import ConfigError
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
@@ -38,6 +39,18 @@ def test_a_named_file_comes_first(place, monkeypatch):
     monkeypatch.setenv("HYDRA_CONFIG", str(a_config(place / "env.json", "named")))
     assert configured(None).providers[0].name == "named"
     assert configured(str(a_config(place / "arg.json", "given"))).providers[0].name == "given"
+
+
+@pytest.mark.parametrize("places", [(0, 1), (1, 0), (0, 0), (1, 1)])
+def test_what_every_command_takes_may_stand_before_its_name(places):
+    """`--config` and `--json` mean the same on either side of the command."""
+    sides = [[], []]
+    for place, argument in zip(places, (["--config", "c.toml"], ["--json"]), strict=True):
+        sides[place] += argument
+    args = parser().parse_args([*sides[0], "status", *sides[1]])
+    assert (args.config, args.json) == ("c.toml", True)
+    plain = parser().parse_args(["status"])
+    assert (plain.config, plain.json) == (None, False)
 
 
 def test_a_missing_configuration_is_an_error():
