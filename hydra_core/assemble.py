@@ -88,6 +88,7 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         config.rotate_at,
         config.time_scale,
         windows,
+        builder.days,
         named,
         max_waiting=config.max_waiting,
         credible=lambda name: not tells_secret(name, exchange.secrets),
@@ -112,6 +113,7 @@ class _Builder:
         self.lanes: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ranks: dict[Deployment, int] = {}
         self.lines: dict[tuple[str, str], Line] = {}
+        self.days: dict[str, Callable[[float], float]] = {}  # providers of calendar days
         self._scale = config.time_scale
         self._weights = ScoreWeights.normal(**config.score_weights.model_dump())
         self._now = now
@@ -123,6 +125,8 @@ class _Builder:
     def add(self, provider: ResolvedProvider) -> None:
         """Take a provider's models and keys in."""
         dialect = get_dialect(provider.dialect, provider.vendor)
+        if provider.day_rule != ROLLING and self._scale == 1.0:
+            self.days[provider.name] = self._midnights(ZoneInfo(provider.day_rule))
         models = [
             ModelFacts(
                 provider.name,
@@ -249,8 +253,8 @@ class _Builder:
 
     def _day(self, provider: ResolvedProvider, kind: LimitKind, limit: float) -> Window:
         length = DAY * self._scale
-        if provider.day_rule != ROLLING and self._scale == 1.0:
-            next_reset = self._midnights(ZoneInfo(provider.day_rule))
+        next_reset = self.days.get(provider.name)
+        if next_reset is not None:
             return FixedWindow(
                 kind, limit, length, resets_at=next_reset(self._now), next_reset=next_reset
             )

@@ -44,7 +44,8 @@ class Settings:
 
     `rotate_at` is the share of a limit from which a key is used only when no other
     can serve. `scale` shortens our own waits (the configured time scale). `windows`
-    gives the shape of limits learned from a provider. `named` are the accounts, as
+    gives the shape of limits learned from a provider, `days` when its day ends where that is
+    one of the calendar. `named` are the accounts, as
     (provider, account), that the configuration names; `credible` tells the names that
     providers give to accounts from nonsense. `max_waiting` requests may
     wait at once; None: any number.
@@ -54,6 +55,7 @@ class Settings:
     rotate_at: float = 0.95
     scale: float = 1.0
     windows: Mapping[str, str] | None = None
+    days: Mapping[str, Callable[[float], float]] | None = None
     named: frozenset[tuple[str, str]] = frozenset()
     credible: Callable[[str], bool] | None = None
     max_waiting: int | None = None
@@ -254,7 +256,8 @@ class KeyManager:
 
     def _learned_at(self, deployment: Deployment, now: float) -> Lesson:
         shape = (self._settings.windows or {}).get(deployment.provider, "sliding")
-        return Lesson(shape, self._settings.scale, now)
+        day_end = (self._settings.days or {}).get(deployment.provider)
+        return Lesson(shape, self._settings.scale, now, day_end)
 
     def _learn(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:
         observe(deployment.group, readings, self._learned_at(deployment, now))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
+from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.lesson import opened
 from hydra_core.engine.supposition import guess, weigh
 from hydra_core.messages import Fault
@@ -48,30 +49,44 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
             lease.deployment.model.echo.refused(lesson.now - lease.granted)
     if verdict.kind == "concurrency" or verdict.concurrency_limit is not None:
         _hold_back(group, verdict.concurrency_limit, lesson)
-    elif verdict.kind is not None and verdict.limit:
+    elif verdict.kind is not None and (verdict.limit or verdict.fault is Fault.RATE_LIMIT_DAY):
         length = verdict.window or _USUAL.get(verdict.fault or Fault.UNKNOWN)
         if length is None:
             return
         wait = verdict.retry_after
         window = _stated(group, verdict.kind, length, verdict.limit, wait, lesson)
-        if window is not None and verdict.used is not None:
-            used = verdict.used
-            if isinstance(window, Bucket):
-                used = min(used, _awaited(verdict.limit, verdict, window.length))
-            window.observe(used, wait, lesson.now)
+        if window is not None:
+            _count(window, verdict, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
         guess(group, group.study, lease, verdict, lesson)
 
 
-def _awaited(limit: float, verdict: Verdict, length: float) -> float:
+def _count(window: Window, verdict: Verdict, now: float) -> None:
+    """Count what the provider says is used: who refuses for the day and says nothing, all of it.
+
+    Not where nobody knows when it returns: the rest that follows a refusal ends sooner.
+    """
+    used, wait = verdict.used, verdict.retry_after
+    if used is None:
+        known = wait is not None or isinstance(window, FixedWindow)
+        if verdict.fault is not Fault.RATE_LIMIT_DAY or not known:
+            return
+        used = window.limit
+    if isinstance(window, Bucket):
+        used = min(used, _awaited(window, verdict))
+    window.observe(used, wait, now)
+
+
+def _awaited(bucket: Bucket, verdict: Verdict) -> float:
     """What a bucket holds at most of use when room for the request comes within the stated wait.
 
     A provider that lets others in by other rules may state a wait that is shorter than its
     own count needs: the wait is what it will act by.
     """
-    if verdict.retry_after is None or verdict.requested is None:
+    limit, need = verdict.limit or bucket.limit, verdict.requested
+    if verdict.retry_after is None or need is None:
         return limit
-    return limit - verdict.requested + verdict.retry_after * limit / length
+    return limit - need + verdict.retry_after * limit / bucket.length
 
 
 def _take_back(lease: Lease, now: float) -> None:

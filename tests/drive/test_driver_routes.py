@@ -109,6 +109,23 @@ def test_limits_are_learned_from_refusals(caller, pool, serve):
     assert 1 <= fake.refused <= 3
 
 
+def test_a_day_that_others_used_up_is_shown_as_used_up(caller, pool, serve):
+    """Gemini says which limit refused and how large it is, not how much of it is used: all."""
+    fake = serve([FakeKey("key-canary-1", limits=FakeLimits(rpd=2))], vendor="gemini")
+    others, hydra = (
+        pool(fake, providers=fake.config(tell_limits=False)["providers"]) for _ in range(2)
+    )
+    for _ in range(2):
+        caller.chat(others, "hello")
+    assert caller.chat(hydra, "hello").kind == "wait"
+    (key,) = hydra.health()["providers"]["gemini"]["keys"]
+    shown = key["limits"]["rpd"]
+    assert (shown["limit"], shown["used"], key["state"]) == (2, 2, "resting")
+    assert shown["resets_in"] == pytest.approx(key["available_in"], abs=2.0)
+    (row,) = hydra.explain("hello")
+    assert row["starts_in"] == pytest.approx(key["available_in"], abs=2.0)
+
+
 def test_a_limit_on_calls_at_once_is_learned(caller, pool, serve):
     """After the refusals of a first burst the next one keeps to what the account can take."""
     limits = FakeLimits(concurrency=3)

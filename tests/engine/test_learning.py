@@ -12,7 +12,7 @@ from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.study import Study
 from hydra_core.engine.windows import GUARD, SlidingWindow
 from hydra_core.messages import Fault
-from hydra_core.wire import LimitReading, Verdict
+from hydra_core.wire import DAY, LimitReading, Verdict
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,57 @@ def test_a_stated_wait_ends_what_a_refusal_counts(make_pool, wait, start):
     pool.manager.failed(lease, words, 1.0)
     (group,) = pool.groups.values()
     assert start <= group.earliest(1.0, 1.0) - 1.0 <= start + GUARD + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("said", "shape", "wait", "used", "resets"),
+    [
+        ({"limit": 20.0}, "sliding", 5000.0, 20.0, 5000.0),
+        ({"limit": 20.0}, "bucket", 5000.0, 20.0, DAY / 20),
+        ({"limit": 20.0}, "sliding", None, 1.0, 0.0),
+        ({}, "fixed", 5000.0, 50.0, 5000.0),
+        ({}, "fixed", None, 50.0, DAY),
+        ({"limit": 20.0, "used": 20.0, "requested": 1.0}, "sliding", 5000.0, 20.0, 5000.0),
+    ],
+)
+def test_who_refuses_for_the_day_has_counted_all_of_it(make_pool, said, shape, wait, used, resets):
+    """The limit is shown as used up until it has room again, as far as that is known."""
+    pool = make_pool([{"rpd": 50}])
+    (group,) = pool.groups.values()
+    group.windows = [window_of(shape)]
+    words = Verdict(
+        fault=Fault.RATE_LIMIT_DAY, status=429, retry_after=wait,
+        kind="requests", window=DAY, **said,
+    )  # fmt: skip
+    lease = pool.lease(1.0)
+    pool.manager.failed(lease, words, 1.0)
+    pool.manager.settle(lease, 1.0, tokens=0.0)
+    (window,) = group.windows
+    assert window.used(1.0) == pytest.approx(used)
+    assert window.earliest(1.0, 1.0) - 1.0 == pytest.approx(resets, abs=2.0)
+
+
+def test_a_day_of_the_calendar_is_learned_as_one(make_pool):
+    """All of it returns at the provider's midnight, whenever it was used."""
+    pool = make_pool([{}], days={"acme": lambda at: at - at % DAY + DAY})
+    (group,) = pool.groups.values()
+    group.study = Study()
+    for second in range(5):
+        pool.manager.settle(pool.lease(60_000.0 + second), 60_001.0 + second)
+    words = Verdict(
+        fault=Fault.RATE_LIMIT_DAY, status=429, retry_after=26_000.0,
+        kind="requests", window=DAY, limit=20.0,
+    )  # fmt: skip
+    pool.manager.failed(pool.lease(60_400.0), words, 60_400.0)
+    (window,) = group.windows
+    assert (window.used(60_400.0), window.used(DAY + 1.0)) == (20.0, 0.0)
+
+
+def window_of(shape):
+    """A limit of 50 requests a day."""
+    if shape == "fixed":
+        return FixedWindow("requests", 50.0, DAY, resets_at=DAY + 1.0)
+    return {"sliding": SlidingWindow, "bucket": Bucket}[shape]("requests", 50.0, DAY)
 
 
 def spurious(group, pool, now, wait):
