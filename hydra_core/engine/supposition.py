@@ -148,7 +148,7 @@ def _surprise(group: QuotaGroup, study: Study, estimate: Estimate) -> float:
         return 0.0  # it is known, and would have kept us from sending
     agrees = True
     if window is not None:
-        agrees = estimate.low <= window.limit <= estimate.high
+        agrees = estimate.low <= window.limit < estimate.high
     elif study.case is not None and study.case.rival is not None:
         rival = study.case.rival
         agrees = rival.kind != estimate.kind or _alike(rival, estimate)
@@ -169,7 +169,7 @@ def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, case: Case) ->
         case.before = window.limit
     case.window = window
     # Within these it is as we thought: only our count was behind.
-    if case.before is None or not estimate.low <= case.before <= estimate.high:
+    if case.before is None or not estimate.low <= case.before < estimate.high:
         window.limit = limit
         study.suppose(window, case.lesson.now, case.patience(estimate))
     _count(window, case.told, case.lesson)
