@@ -5,9 +5,10 @@
 Law 1: what was let pass is believed before what is supposed: a supposition that it
        disproves is given up at once.
 Law 2: where requests and tokens explain a refusal about equally well, one is supposed
-       and the other remembered as its rival. When the one supposed is used up and the
-       rival says that there is room, the rival is tried: the next call tells which of them
+       and the other remembered as its rival. When the one in force is used up and the
+       other says that there is room, they change places: the next call tells which of them
        is true, at the price of one refusal at most, and no time is lost by the wrong one.
+       It need not tell: then they change places again.
 """
 
 from __future__ import annotations
@@ -46,8 +47,7 @@ class Case:
 
     `sent` is when the refused call was, `kind` of what the provider said to have too much.
     `window` is the one whose limit was supposed, `before` that limit before, None if there
-    was none. `rival` is the other limit that would explain it; `tried`: it is the one in
-    force now.
+    was none. `rival` is the other limit that would explain it.
     """
 
     told: Refused
@@ -58,7 +58,6 @@ class Case:
     before: float | None = None
     estimate: Estimate | None = None
     rival: Estimate | None = None
-    tried: bool = False
     looks: Looks = field(default_factory=Looks)
     trials: Looks = field(default_factory=Looks)
 
@@ -219,11 +218,10 @@ def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
         if study.least(rival.kind, rival.length, shape, now) >= rival.high:
             case.rival = None
             return
-    if not case.tried and window.room(now) < case.needs(held) and case.trials.due(length, now):
+    if window.room(now) < case.needs(held) and case.trials.due(length, now):
         used = study.used(rival.kind, rival.length, shape, rival.limit, now)
         if used + case.needs(rival) <= rival.limit:
             _swap(group, study, case, now)
-            case.tried = True
 
 
 def _swap(group: QuotaGroup, study: Study, case: Case, now: float) -> None:

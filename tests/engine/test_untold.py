@@ -62,7 +62,10 @@ def batch(count, seed):
 def run(make_pool, make_world, ok, refuse):
     """Serve a batch; the seconds it took, the refusals and the pool."""
 
-    def serve(limits, window, *, words=False, told=False, latency=_LATENCY, seed=1, count=600):
+    def serve(
+        limits, window, *, words=False, told=False, latency=_LATENCY, seed=1, count=600, sizes=None
+    ):
+        sizes = sizes or batch(count, seed)
         rows = [
             {"name": f"k{place}", "shape": window}
             | ({"rpm": rpm, "tpm": tpm} if told else {"untold": True})
@@ -71,10 +74,10 @@ def run(make_pool, make_world, ok, refuse):
         pool = make_pool(rows, windows={"acme": window})
         provider = Provider(limits, window, ok, refuse, words=words, latency=latency)
         world = make_world(pool, provider)
-        for tokens in batch(count, seed):
+        for tokens in sizes:
             world.ask(0.0, tokens, patience=Patience(max_wait=1e5, timeout=1e5))
         world.run()
-        assert len(world.replies) == count
+        assert len(world.replies) == len(sizes)
         return max(at for at, _ in world.replies), provider.refused, pool
 
     return serve
@@ -119,6 +122,17 @@ def test_a_batch_that_fills_all_rolling_windows_needs_one_more(run, seed):
     seconds, refused, _ = run(UNEQUAL, "sliding", latency=0.2, seed=seed)
     known, _, _ = run(UNEQUAL, "sliding", told=True, latency=0.2, seed=seed)
     assert refused <= 0.03 * 600
+    assert seconds <= known + MINUTE + 5.0
+
+
+@pytest.mark.parametrize(("large", "latency"), [([3000.0], 0.2), ([1000.0] * 5, 1.0)])
+def test_a_rival_that_no_call_contradicts_is_no_more_than_that(run, large, latency):
+    """Ten requests were let pass when tokens ran out: not for long is ten taken for a limit."""
+    sizes = [580.0] * 10 + [400.0, *large] + [100.0] * 200
+    one = [(60, 6_000)]
+    seconds, refused, _ = run(one, "sliding", latency=latency, sizes=sizes)
+    known, _, _ = run(one, "sliding", told=True, latency=latency, sizes=sizes)
+    assert refused <= 2
     assert seconds <= known + MINUTE + 5.0
 
 
