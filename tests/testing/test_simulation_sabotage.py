@@ -19,6 +19,8 @@ from hydra_core.engine.windows import SlidingWindow
 from hydra_core.errors import PoolExhausted
 from hydra_core.messages import Fault
 from hydra_core.testing.simulation import run_seed
+from hydra_core.testing.simulation.ledger import NEVER
+from hydra_core.testing.simulation.oracle import Oracle
 from hydra_core.wire import Verdict
 
 SEEDS, REQUESTS = range(24), 250
@@ -150,3 +152,18 @@ def test_without_a_protection_its_law_breaks(monkeypatch, sabotage, law):
     """A check that could not fail would prove nothing."""
     sabotage(monkeypatch)
     assert law in broken_laws(law)
+
+
+def test_the_oracle_judges_most_of_what_callers_were_denied(monkeypatch):
+    """Of the places that a failed call might have had, more are judged than are excused."""
+    free_from, judged = Oracle.free_from, []
+
+    def noted(self, *args, **kwargs):
+        moment = free_from(self, *args, **kwargs)
+        judged.append(moment < NEVER)
+        return moment
+
+    monkeypatch.setattr(Oracle, "free_from", noted)
+    for seed in SEEDS:
+        run_seed(seed, REQUESTS)
+    assert sum(judged) > len(judged) / 2

@@ -8,7 +8,7 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.windows import SlidingWindow
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.messages import Fault
-from hydra_core.testing.simulation.oracle import NAMES, NEVER
+from hydra_core.testing.simulation.ledger import NAMES, NEVER
 from hydra_core.wire import MINUTE
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class Audit:
         if not oracle.provider.knows(key.account):
             return
         place, group = (key.account, deployment.model.name), deployment.group
-        if group.in_flight != oracle.open_at(place):
-            what = f"{group.in_flight} in flight by the engine's count, not {oracle.open_at(place)}"
+        ledger = oracle.ledger
+        if group.in_flight != ledger.open_at(place):
+            what = f"{group.in_flight} in flight by the engine's count, not {ledger.open_at(place)}"
             yield "leak", f"{deployment.name}: {what}"
         quota = oracle.provider.quota(*place)
         for window in group.windows:
@@ -67,7 +68,7 @@ class Audit:
             if sure and used < counted - grain:
                 told = f"{used:.3f} of {name} used by the engine's books, the provider counts"
                 yield "undercharge", f"{deployment.name}: {told} {counted}"
-            most = oracle.booked(place, name, now)
+            most = ledger.booked(place, name, now)
             plan = oracle.provider.plan
             words = plan.states_limits or plan.manners == "openai"  # they may raise the count
             # What was remembered over a restart is dated late.
@@ -95,7 +96,7 @@ class Audit:
         if not isinstance(error, PoolExhausted):
             return "no such error is the user's to see"
         if now > caller.due - _NO_TIME:
-            if not caller.was_waiting or caller.call.falls_back:
+            if not caller.was_waiting:
                 return None
             if awake_since > now - _SLACK:
                 return None  # nobody could act

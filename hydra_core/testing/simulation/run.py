@@ -138,8 +138,6 @@ class Simulation:
         for caller in list(self._alive):
             caller.die()
         self._process.restart(self.time.provider_now)
-        for oracle in self._audit.oracles.values():
-            oracle.restarted()
 
     def _plan_spell(self, spell: Spell) -> None:
         provider = self._providers[spell.provider]
@@ -193,7 +191,7 @@ class Simulation:
         if early:
             what = f"{key.name}, {model.name}: sent {early:.3f} s before its wait was over"
             self.wrong("cooling", what)
-        self._audit.oracles[provider.plan.name].sent(sent, self.time.now)
+        self._audit.oracles[provider.plan.name].ledger.sent(sent, self.time.now)
         return sent
 
     def provider(self, sent: Sent) -> Provider:
@@ -236,7 +234,7 @@ class Simulation:
     def _over(self, sent: Sent, fault: Trouble | None) -> None:
         sent.closed = True
         self.provider(sent).finish(sent)
-        self._audit.oracles[sent.plan.name].closed(sent, fault, self.time.now)
+        self._audit.oracles[sent.plan.name].ledger.closed(sent, fault, self.time.now)
 
     def end(self, caller: Caller, how: str, where: str) -> None:
         """A call has ended."""
