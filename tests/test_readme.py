@@ -24,6 +24,7 @@ DOCUMENTS = [
     "docs/testing.md",
     "CONTRIBUTING.md",
 ]
+LINKED = [*DOCUMENTS, "docs/benchmarks.md", "docs/sdks.md", "CHANGELOG.md"]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 
@@ -116,12 +117,21 @@ def test_environments_are_read(text, tmp_path):
     assert bool(config.providers) == bool(keys)
 
 
-def test_links_lead_somewhere():
-    """Each link to a file of the project has its file."""
-    for document in DOCUMENTS:
-        text = (ROOT / document).read_text("utf-8")
-        for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
-            assert ((ROOT / document).parent / target).exists(), f"{document}: {target}"
+def anchors(path):
+    """The names of a document's headings, as links to them are written."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", LINKED)
+def test_links_lead_somewhere(document):
+    """Each link to a file of the project has its file, and each to a heading its heading."""
+    page = ROOT / document
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text("utf-8")):
+        file, _, heading = target.partition("#")
+        path = page.parent / file if file else page
+        assert path.exists(), target
+        assert not heading or heading in anchors(path), target
 
 
 def test_every_setting_is_documented():
