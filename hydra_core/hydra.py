@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from hydra_core.config import HydraConfig, load
+from hydra_core.continuation import OnBroken, Parts, ajoined, going_on, joined
 from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.fallback import FallbackDispatch
 from hydra_core.engine.size import size_of
@@ -210,14 +211,20 @@ class Hydra:
         on_exhausted: OnExhausted | None = None,
         priority: int = 0,
         max_wait: float | None = None,
+        on_broken: OnBroken = "raise",
         **extra: Any,
     ) -> Iterator[Chunk]:
         """Ask, and get the reply as it is written; the last chunk carries the usage.
 
         Until the first token, failing over is invisible. Raises StreamBroken, with the
-        text so far, when the stream breaks off after it; otherwise as `chat`.
+        text so far, when the stream breaks off after it; otherwise as `chat`. With
+        `on_broken="continue"` the next key is asked to go on from there, and its chunks
+        are marked `continued`; JSON and tool calls are not continued.
         """
         request = self._request(messages, locals(), extra)
+        if going_on(on_broken):
+            yield from joined(self.stream, self._parts(request, on_exhausted))
+            return
         journey = self._journey(request, falling_back=not self._raises(on_exhausted))
         chunks = self._drivers.for_threads().stream(journey, self._stream_patience)
         with closing(chunks), self._counting_breaks():
@@ -245,10 +252,16 @@ class Hydra:
         on_exhausted: OnExhausted | None = None,
         priority: int = 0,
         max_wait: float | None = None,
+        on_broken: OnBroken = "raise",
         **extra: Any,
     ) -> AsyncIterator[Chunk]:
         """`stream` for event loops. Leaving the loop early closes the connection."""
         request = self._request(messages, locals(), extra)
+        if going_on(on_broken):
+            async with aclosing(ajoined(self.astream, self._parts(request, on_exhausted))) as parts:
+                async for part in parts:
+                    yield part
+            return
         journey = self._journey(request, falling_back=not self._raises(on_exhausted))
         chunks = self._drivers.for_this_loop().stream(journey, self._stream_patience)
         async with aclosing(chunks):
@@ -565,6 +578,16 @@ class Hydra:
                     request, route, patience, now=now, size=size, smaller=smaller
                 )
         return Dispatch(request, route, patience, now=now, size=size)
+
+    def _parts(self, request: ChatRequest, on_exhausted: OnExhausted | None) -> Parts:
+        limit = self._patience.timeout if request.deadline is None else request.deadline
+        return Parts(
+            request,
+            on_exhausted=on_exhausted,
+            ends=self._gate.clock() + limit,
+            clock=self._gate.clock,
+            most=len(self._route(request).deployments),
+        )
 
     @property
     def _shelf(self) -> ResponseCache | None:

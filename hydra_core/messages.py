@@ -144,6 +144,7 @@ class Chunk:
     """One piece of a stream; `text` is the delta. `usage` comes on the last one.
 
     `age` and `eta` are as in `Reply`, for the one chunk that stands in for an answer.
+    `continued`: it is of another reply than what broke off before it.
     """
 
     text: str = ""
@@ -156,3 +157,4 @@ class Chunk:
     kind: ReplyKind = "full"
     age: float | None = None
     eta: float | None = None
+    continued: bool = False
