@@ -73,3 +73,22 @@ def test_ctrl_c_ends_every_process_at_once():
     assert out == b""
     assert rest.decode().splitlines()[-1] == "interrupted"
     assert "Traceback" not in rest.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL there")
+def test_no_worker_outlives_its_parent():
+    """A parent that is killed outright can end nobody: the workers see it and end themselves."""
+    command = subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", PROGRAM, *LONG],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert b"seeds, 0 with a broken law" in command.stderr.readline()  # all are at work
+        command.kill()
+        _, rest = command.communicate(timeout=20)  # until nobody holds the pipe any more
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(command.pid, signal.SIGKILL)
+    assert b"Traceback" not in rest

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -50,9 +52,7 @@ def _played(
         min(workers, len(seeds)),
         # Spawned, not forked: a child must not inherit its parent's threads and locks.
         mp_context=multiprocessing.get_context("spawn"),
-        # Ctrl-C reaches the whole group of processes: the parent alone answers it.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=_begin_work,
     )
     try:
         for ended in as_completed([pool.submit(run_seed, seed, requests) for seed in seeds]):
@@ -63,3 +63,17 @@ def _played(
             worker.terminate()
         raise
     pool.shutdown()
+
+
+def _begin_work() -> None:
+    """In a worker: leave Ctrl-C, which reaches all processes, to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="hydra-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed sends no word of it, and its pool would be waited for for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
