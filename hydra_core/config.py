@@ -167,12 +167,15 @@ class HydraConfig(Settings):
 def load(config: HydraConfig | Mapping[str, Any] | str | Path | None = None) -> HydraConfig:
     """The configuration from whatever a user has: an object, a dict, a path, or nothing.
 
-    Nothing means the environment: the file that `HYDRA_CONFIG` names, else the
-    known providers' variables. `HYDRA_*` variables override a file's scalar settings and
-    fill in those that a dict leaves out: what the code says holds. Raises ConfigError.
+    Nothing means the environment: the file that `HYDRA_CONFIG` names, else the known
+    providers' variables, which also serve where settings name no `providers`. `HYDRA_*`
+    variables override a file's scalar settings and fill in those that a dict leaves out:
+    what the code says holds. Raises ConfigError.
     """
     if isinstance(config, HydraConfig):
-        return config
+        if "providers" in config.model_fields_set:
+            return config
+        return config.model_copy(update={"providers": HydraConfig.from_env().providers})
     if config is None:
         named = os.environ.get("HYDRA_CONFIG")
         return HydraConfig.from_file(named) if named else HydraConfig.from_env()
@@ -199,8 +202,8 @@ Outcome = HydraConfig | str
 
 def _of_file(path: Path, env_file: PathLike | None, environ: Variables | None) -> Outcome:
     try:
-        data = read_config_file(path)
         variables = environment.read(env_file, environ)
+        data = _with_providers(read_config_file(path), variables)
     except ConfigError as error:
         return str(error)
     built = _build(data, variables, overridden=True)
@@ -210,18 +213,26 @@ def _of_file(path: Path, env_file: PathLike | None, environ: Variables | None) -
 def _of_environment(env_file: PathLike | None, environ: Variables | None) -> Outcome:
     try:
         variables = environment.read(env_file, environ)
-        providers = environment.providers(variables)
+        data = _with_providers({}, variables)
     except ConfigError as error:
         return str(error)
-    return _build({"providers": providers}, variables, overridden=True)
+    return _build(data, variables, overridden=True)
 
 
-def _of_mapping(data: Mapping[str, Any]) -> Outcome:
+def _of_mapping(given: Mapping[str, Any]) -> Outcome:
     try:
         variables = environment.read(".env", None)
+        data = _with_providers(given, variables)
     except ConfigError as error:
         return str(error)
     return _build(data, variables, overridden=False)
+
+
+def _with_providers(data: Mapping[str, Any], environ: Variables) -> Mapping[str, Any]:
+    """The same settings; where they say nothing of providers, with those of the environment."""
+    if "providers" in data:
+        return data
+    return {**data, "providers": environment.providers(environ)}
 
 
 def _build(data: Mapping[str, Any], environ: Variables, *, overridden: bool) -> Outcome:

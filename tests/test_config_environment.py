@@ -47,6 +47,22 @@ def test_every_numbered_key_of_the_environment_is_found():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("form", ["dict", "object", "file"])
+def test_settings_without_providers_use_those_of_the_environment(form, tmp_path, monkeypatch):
+    """Who states a setting and no provider has keys in the environment; an empty list says none."""
+    monkeypatch.setenv("GROQ_API_KEY", "k-first")
+    (tmp_path / "hydra.toml").write_text('language = "es"')
+    given = {
+        "dict": {"language": "es"},
+        "object": HydraConfig(language="es"),
+        "file": "hydra.toml",
+    }[form]
+    config = load(given)
+    assert (config.language, [p.name for p in config.providers]) == ("es", ["groq"])
+    assert load({"providers": []}).providers == ()
+    assert load(HydraConfig(providers=())).providers == ()
+
+
 def test_both_names_of_gemini_are_read():
     """GEMINI_API_KEY* and GOOGLE_API_KEY* feed one provider, through its usual door only."""
     config = from_env(GEMINI_API_KEY_1="k-one", GOOGLE_API_KEY="k-two", GOOGLE_API_KEY_1="k-one")
