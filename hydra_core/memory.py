@@ -4,7 +4,7 @@ Law 1: no call waits for a store, and no failure of one reaches a caller.
 Law 2: the gate is asked for small slices, and only of what has changed.
 Law 3: what is stored names keys by their fingerprints, and its texts have been redacted.
 Doubt: the last two seconds before a kill are lost. Of processes that run at the same time
-       each sees its own use only; the store keeps the larger count of each limit, not the sum.
+       each sees its own use and what was stored when it began; the store keeps the sum.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine import snapshot
+from hydra_core.own_counts import OwnCounts, own, sharing
 from hydra_core.store.state_store import StateFile, open_store, salt_of, write
 from hydra_core.store.troubles import Troubles
 
@@ -113,7 +114,7 @@ class _Keeper:
         self._identities: dict[tuple[str, str], str] = {}
         self._marks: Marks = {}
         self._noted = 0
-        self._seen = 0.0  # when the store was last read or written, by the wall clock
+        self._counts = OwnCounts()
         self._reset()
         _keepers.add(self)
 
@@ -131,13 +132,13 @@ class _Keeper:
             self._tell(stored)
         except Exception as error:  # whatever a store holds or does, the pool starts
             self._troubles.suffered(error)
-        self._seen = self._wall()
+        now = self._wall()
         self._marks = self._changed()
         if stored is None or stored.at is None:
             return None
-        if stored.at > self._seen + _AHEAD:
+        if stored.at > now + _AHEAD:
             self._marks.clear()  # everything is written anew, with a date that is true
-        return max(0.0, self._seen - stored.at)
+        return max(0.0, now - stored.at)
 
     def _tell(self, stored: Stored) -> None:
         if stored.salt is None:
@@ -148,6 +149,10 @@ class _Keeper:
             lambda manager, now: snapshot.restore(
                 manager, data, now, self._wall(), identities=self._identities
             )
+        )
+        self._counts.note(stored.sections)
+        self._counts.note(
+            self._gate.ask(lambda manager, now: self._slice(sharing(manager), manager, now))
         )
         self._tally.recall(stored.errors)
         self._warn_of_dead()
@@ -228,6 +233,7 @@ class _Keeper:
         if before is None:
             return changed, errors
         self._marks.clear()  # the store was deleted or replaced: the new one knows nothing
+        self._counts.forget()
         return self._changed(), self._tally.errors_since(0)[1]
 
     def _changed(self) -> Marks:
@@ -244,7 +250,10 @@ class _Keeper:
                 lambda manager, _: snapshot.shared_accounts(
                     manager, self._wall(), self._identities
                 )
-            )
+            ),
+            "budgets": self._gate.ask(
+                lambda manager, now: snapshot.spent(manager, now, self._wall())
+            ),
         }
         for slice_ in _slices(deployments, _TAKE):
             taken = self._gate.ask(partial(self._slice, slice_))
@@ -262,18 +271,16 @@ class _Keeper:
 
     def _write(self, sections: Sections, errors: Sequence[dict[str, Any]]) -> None:
         now = self._wall()
+        counted = own(sections)
         write(
             self._store,
             sections,
             [{name: self._clean(value) for name, value in error.items()} for error in errors],
             writer=self._writer,
             now=now,
-            since=self._seen,
-            merge=lambda section, theirs, ours: (
-                snapshot.merged(theirs, ours, now) if section == "deployments" else ours
-            ),
+            merge=partial(self._counts.merged, now),
         )
-        self._seen = now
+        self._counts.note(counted)
 
     def _clean(self, value: Any) -> Any:
         if not isinstance(value, str):

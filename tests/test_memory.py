@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -189,6 +190,46 @@ def test_keys_of_another_address_are_other_keys(opened, store):
             hydra.chat("hello")
         with opened(other) as hydra:
             assert hydra.chat("hello").key == "groq-1"
+
+
+BESIDE = """
+import json, sys
+from hydra_core import Hydra
+with open(sys.argv[1]) as file, Hydra(json.load(file)) as hydra:
+    print("ready", flush=True)
+    for asked in sys.stdin:
+        for number in range(int(asked)):
+            hydra.chat(f"question {number}", max_tokens=20)
+        hydra._memory._keeper._kept()
+        print("done", flush=True)
+"""
+
+
+def test_what_processes_send_at_the_same_time_adds_up(opened, store, tmp_path):
+    """Two that share keys, limits and a budget, by turns: the next one knows the sum of both."""
+    budget = {"tokens_per_day": 1_000_000}
+    with provider(rpd=1000) as fake, contextlib.ExitStack() as stack:
+        file = tmp_path / "config.json"
+        settings = {"strategy": "round_robin", "cache": False, "budget": budget}
+        file.write_text(json.dumps({**fake.config(**settings), "store": store}))
+        command = [sys.executable, "-c", BESIDE, str(file)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        both = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(2)]  # noqa: S603
+        assert [process.stdout.readline() for process in both] == ["ready\n"] * 2
+        for asked in (6, 4, 8):
+            for process in both:
+                print(asked, file=process.stdin, flush=True)
+                assert process.stdout.readline() == "done\n"
+        for process in both:
+            process.stdin.close()
+            assert process.wait(20) == 0
+        counted = {name: count.calls for name, count in fake.by_key.items()}
+        tokens = sum(call.prompt_tokens + call.completion_tokens for call in fake.log)
+        with opened(fake, budget=budget) as third:
+            rows = keys_of(third)
+        assert sum(counted.values()) == 36
+        assert {row["name"]: row["limits"]["rpd"]["used"] for row in rows} == counted
+        assert rows[0]["limits"]["tokens_per_day"]["used"] == tokens
 
 
 SCRIPT = """

@@ -173,6 +173,21 @@ def _guess_of(limit: object, patience: object) -> tuple[float, int]:
     return plain_number(limit, 1e-3, _MOST), int(plain_number(patience, 1.0, _MOST))
 
 
+def with_more(row: Mapping[str, Any], other: Count, amount: float, wall: float) -> dict[str, Any]:
+    """A stored window that also counts `amount` of what `other` counts: what returns last of it."""
+    returns = [(at, used) for at, used in row["returns"] if at > wall]
+    if row["shape"] == "bucket":  # all of it comes back as one, and evenly
+        used = amount + sum(used for _, used in returns)
+        returns = [(wall + used * row["length"] / row["limit"], used)]
+    else:
+        for wait, used in sorted(other.returns, reverse=True):
+            returns.append((wall + wait, min(used, amount)))
+            amount -= used
+            if amount <= 0.0:
+                break
+    return {**row, "returns": sorted(returns)}
+
+
 def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: float) -> None:
     """Give a group back its learned limits, and what of them was used.
 

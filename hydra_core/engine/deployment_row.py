@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.engine.counts import GroupCount, count_of, group_of, group_row, plain_number
+from hydra_core.engine.counts import (
+    GroupCount,
+    group_of,
+    group_row,
+    plain_number,
+    with_more,
+)
 from hydra_core.engine.health import LONGEST_WAIT
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
@@ -16,7 +22,6 @@ from hydra_core.messages import Fault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hydra_core.engine.budget import Budget
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.health import Rest
 
@@ -27,7 +32,7 @@ NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticEr
 """What reading a damaged row may raise."""
 
 _SLOWEST: Final = 3_600.0  # seconds of latency
-_MOST_SPENT: Final = 1e12  # tokens of a day; more is damage
+_GRAIN: Final = 1e-6  # of a limit; less is the rounding of many additions
 
 
 def row_of(deployment: Deployment, scale: float, now: float, wall: float) -> dict[str, Any]:
@@ -38,9 +43,6 @@ def row_of(deployment: Deployment, scale: float, now: float, wall: float) -> dic
         "score": _score(deployment, now, wall),
         "rests": _rests(deployment, now, wall),
         **group_row(deployment.group, now, wall),
-        "budgets": [
-            [budget.name, budget.used(now), budget.ends] for budget in _budgets(deployment)
-        ],
     }
 
 
@@ -85,7 +87,6 @@ class Known:
     troubled_ago: float | None
     rests: tuple[tuple[str, float, Fault], ...]
     group: GroupCount
-    budgets: tuple[tuple[str, float], ...]  # what days that still run have spent
 
     @property
     def dead(self) -> bool:
@@ -112,11 +113,6 @@ def known_of(row: Mapping[str, Any], wall: float, scale: float) -> Known | None:
                 for scope, (until, fault) in row["rests"].items()
             ),
             group=group_of(row, taken, wall),
-            budgets=tuple(
-                (name, plain_number(used, 0.0, _MOST_SPENT))
-                for name, used, ends in row["budgets"]
-                if ends > present
-            ),
         )
     except NONSENSE:
         return None
@@ -134,9 +130,6 @@ def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> 
         quality=known.quality,
         troubled_at=None if ago is None else now - ago,
     )
-    spent = dict(known.budgets)
-    for budget in _budgets(deployment):
-        budget.resume(spent.get(budget.name, 0.0), now)
     scopes = _scopes(deployment)
     for scope, left, fault in known.rests:
         rest = scopes.get(scope)
@@ -144,30 +137,31 @@ def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> 
             rest.cool(NEVER if left == NEVER else now + min(left, LONGEST_WAIT), fault)
 
 
-def merged(theirs: Mapping[str, Any], ours: dict[str, Any], wall: float) -> dict[str, Any]:
-    """One deployment's row of two processes that share its key, neither of which saw all.
+def merged(
+    theirs: Mapping[str, Any], ours: dict[str, Any], wall: float, *, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One deployment's row of processes that share its key, none of which saw all.
 
-    The larger count of each limit and budget, the longer rest of each scope, and our opinions.
+    Of each limit our count and what others have added to it, the longer rest of each scope,
+    and our opinions. `theirs` is what is stored, `before` our own row when we stored or were
+    told last (empty: never): what is stored beyond it was sent by others.
     """
     known = known_of(theirs, wall, ours["scale"])
     if known is None:
         return ours
+    past = known_of(before, wall, ours["scale"])
+    counted = {(c.kind, c.length): c.used for c in past.group.windows} if past else {}
     own = {(row["kind"], row["length"]): row for row in ours["windows"]}
     for row, count in zip(theirs["windows"], known.group.windows, strict=True):
         limit = (row["kind"], row["length"])
-        if limit not in own or count_of(own[limit], wall, wall).used < count.used:
+        added = count.used - counted.get(limit, 0.0)
+        if limit not in own:
             own[limit] = row
+        elif added > _GRAIN * count.limit:
+            own[limit] = with_more(own[limit], count, added, wall)
     rests = dict(ours["rests"])
     for scope, left, _ in known.rests:
         until = rests.get(scope, [wall])[0]
         if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
             rests[scope] = theirs["rests"][scope]
-    spent = dict(known.budgets)
-    budgets = [
-        [name, max(used, spent.get(name, 0.0)), ends] for name, used, ends in ours["budgets"]
-    ]
-    return {**ours, "windows": list(own.values()), "rests": rests, "budgets": budgets}
-
-
-def _budgets(deployment: Deployment) -> tuple[Budget, ...]:
-    return () if deployment.allowance is None else deployment.allowance.budgets
+    return {**ours, "windows": list(own.values()), "rests": rests}

@@ -41,9 +41,21 @@ if TYPE_CHECKING:
     from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import QuotaGroup
 
-__all__ = ["KEEP_SECONDS", "VERSION", "mark", "merged", "restore", "shared_accounts", "take"]
+__all__ = [
+    "KEEP_SECONDS",
+    "VERSION",
+    "mark",
+    "merged",
+    "merged_spent",
+    "restore",
+    "shared_accounts",
+    "spent",
+    "take",
+]
 
 VERSION: Final = 1
+_MOST_SPENT: Final = 1e12  # tokens of a day; more is damage
+_SAME_DAY: Final = 60.0  # days that end within so many seconds of each other are one
 
 _MODEL_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "tokens_per_char": (0.01, 4.0),
@@ -60,16 +72,21 @@ def take(
     identities: Mapping[tuple[str, str], str] | None = None,
     deployments: Iterable[Deployment] | None = None,
 ) -> dict[str, Any]:
-    """What is known now, as JSON data: "version", and "deployments", "models", "accounts" by name.
+    """What is known now, as JSON data: "version", and by name what is known of whom.
+
+    The sections are "deployments", "models", "accounts" and "budgets".
 
     `now` is monotonic and `wall` seconds since 1970, of the same instant. `identities`
     names the keys, by (provider, key name); without it their own names do. `deployments`
-    limits it to some of them, so that a large pool can be taken in slices; "accounts" is
-    left out then (see `shared_accounts`).
+    limits it to some of them, so that a large pool can be taken in slices; what is no single
+    deployment's is left out then (see `shared_accounts` and `spent`).
     """
     chosen = manager.deployments if deployments is None else tuple(deployments)
     scale = manager.scale
-    whole = {"accounts": shared_accounts(manager, wall, identities)} if deployments is None else {}
+    whole: dict[str, Any] = {}
+    if deployments is None:
+        whole["accounts"] = shared_accounts(manager, wall, identities)
+        whole["budgets"] = spent(manager, now, wall)
     return {
         "version": VERSION,
         **whole,
@@ -99,6 +116,28 @@ def shared_accounts(
         name = f"{shared.provider}/{keys[0] if shared.hint is None else shared.hint}"
         rows[name] = {"at": wall, "provider": shared.provider, "hint": shared.hint, "keys": keys}
     return rows
+
+
+def spent(manager: KeyManager, now: float, wall: float) -> dict[str, Any]:
+    """What each budget's day has spent, as JSON data: the section "budgets" of a snapshot."""
+    return {
+        name: {"at": wall, "used": budget.used(now), "ends": budget.ends}
+        for name, budget in manager.budgets.items()
+    }
+
+
+def merged_spent(
+    theirs: Mapping[str, Any], ours: dict[str, Any], *, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A budget's row of processes that spend it together: ours, and what others have added."""
+    try:
+        same_day = abs(theirs["ends"] - ours["ends"]) < _SAME_DAY
+        added = plain_number(theirs["used"], 0.0, _MOST_SPENT)
+        if before and abs(before["ends"] - ours["ends"]) < _SAME_DAY:
+            added -= before["used"]
+    except NONSENSE:
+        return ours
+    return {**ours, "used": ours["used"] + max(0.0, added)} if same_day else ours
 
 
 def mark(deployment: Deployment) -> tuple[float, ...]:
@@ -141,6 +180,7 @@ def restore(
         counts.setdefault(deployment.group, []).append(read.group)
     for group, stored in counts.items():
         recount(group, stored, manager.scale, now)
+    _respend(manager, data.get("budgets"), now, wall)
     for model in {deployment.model: None for deployment in manager.deployments}:
         row = models.get(f"{model.provider}/{model.name}") if isinstance(models, dict) else None
         if row is not None:
@@ -181,6 +221,19 @@ def _rejoin(
         if fresh and len(keys) > 1 and (hint is None or isinstance(hint, str)):
             found.append(Shared(provider, hint, keys))
     manager.accounts.recall(found, now)
+
+
+def _respend(manager: KeyManager, rows: object, now: float, wall: float) -> None:
+    """A day that still runs has spent what its budget's row says."""
+    for name, budget in manager.budgets.items():
+        row = rows.get(name) if isinstance(rows, dict) else None
+        if row is None:
+            continue
+        try:
+            if row["ends"] > max(plain_number(row["at"], 0.0, NEVER), wall):
+                budget.resume(plain_number(row["used"], 0.0, _MOST_SPENT), now)
+        except NONSENSE:
+            continue
 
 
 def _learn(model: ModelFacts, row: Mapping[str, Any], wall: float) -> None:

@@ -53,7 +53,9 @@ _WRITE_META: Final = """
 INSERT INTO hydra_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING
 """
 _READ_STATE: Final = "SELECT section, scope, at, checksum, data FROM hydra_state"
-_READ_OTHERS: Final = f"{_READ_STATE} WHERE writer <> :writer AND at > :since"
+_READ_SCOPES: Final = f"{_READ_STATE} WHERE scope IN :scopes"
+_SCOPES_AT_ONCE: Final = 500
+_LOCK_STATE: Final = "LOCK TABLE hydra_state IN SHARE ROW EXCLUSIVE MODE"
 _FORGET_STATE: Final = "DELETE FROM hydra_state WHERE at < :before"
 _WRITE_STATE: Final = """
 INSERT INTO hydra_state (section, scope, at, writer, checksum, data)
@@ -190,24 +192,30 @@ def write(
     *,
     writer: str,
     now: float,
-    since: float,
-    merge: Callable[[str, Any, Any], Any],
+    merge: Callable[[str, str, Any, Any], Any],
 ) -> None:
     """Keep these rows and errors.
 
-    `writer` names this process, which last looked at `since` (seconds since 1970, as `now`).
-    A row that another one wrote meanwhile is not lost: what is kept is
-    `merge(section, theirs, ours)`. Raises as `begin` does.
+    `writer` names this process; `now` is seconds since 1970. What another one wrote is not
+    lost: what is kept of a row that is there already is `merge(section, scope, stored, ours)`.
+    Raises as `begin` does.
     """
-    from sqlalchemy import text
+    from sqlalchemy import bindparam, text
 
     with store.begin() as connection:
         # First, because a write takes SQLite's lock: nobody changes what is read next.
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(_LOCK_STATE))
         connection.execute(text(_FORGET_STATE), {"before": now - _KEEP_SECONDS})
-        theirs = connection.execute(text(_READ_OTHERS), {"writer": writer, "since": since}).all()
         ours = {(section, scope) for section, scopes in sections.items() for scope in scopes}
-        for section, scope, _, row in _rows(theirs, ours):
-            sections[section][scope] = merge(section, row, sections[section][scope])
+        names = sorted({scope for _, scope in ours})
+        read = text(_READ_SCOPES).bindparams(bindparam("scopes", expanding=True))
+        for first in range(0, len(names), _SCOPES_AT_ONCE):
+            scopes = names[first : first + _SCOPES_AT_ONCE]
+            stored = connection.execute(read, {"scopes": scopes}).all()
+            for section, scope, _, row in _rows(stored, ours):
+                mine = sections[section][scope]
+                sections[section][scope] = merge(section, scope, row, mine)
         rows = [
             _row(section, scope, value, writer, now)
             for section, scopes in sections.items()

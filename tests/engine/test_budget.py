@@ -376,7 +376,7 @@ def test_a_stored_sum_that_makes_no_sense_is_passed_over(make_pool, used):
     """A damaged store costs no key its day."""
     pool = make_pool([{"allowance": Allowance([budget(10.0)])}], facts=DOLLAR)
     data = told(pool, 0.0, 0.0)
-    (row,) = data["deployments"].values()
-    row["budgets"][0][1] = used
+    (row,) = data["budgets"].values()
+    row["used"] = used
     restore(pool.manager, data, 1.0, 1.0)
     assert pool.lease(1.0, 10.0) is not None

@@ -297,8 +297,8 @@ def test_nonsense_anywhere_costs_its_row_and_nothing_else(make_pool):
             assert lease.deployment.model.tokens_per_char < 5
 
 
-def test_of_two_processes_the_larger_count_and_the_longer_rest_are_kept(make_pool):
-    """Neither saw what the other sent, so a row keeps the larger count of each limit."""
+def test_of_two_processes_the_sum_and_the_longer_rest_are_kept(make_pool):
+    """Neither saw what the other sent, so a row keeps what both have added to each limit."""
     keys = [{"rpm": 10, "rpd": 100}]
     mine, theirs = make_pool(keys), make_pool(keys)
     for _ in range(4):
@@ -307,12 +307,33 @@ def test_of_two_processes_the_larger_count_and_the_longer_rest_are_kept(make_poo
     theirs.fail(theirs.lease(0.0), 0.0, Fault.RATE_LIMIT_DAY, retry_after=HOUR)
     name = "acme/k1/m"
     ours = stored(mine, 0.0)["deployments"][name]
-    row = merged(stored(theirs, 0.0)["deployments"][name], ours, WALL)
+    row = merged(stored(theirs, 0.0)["deployments"][name], ours, WALL, before={})
     data = {"version": 1, "deployments": {name: row}}
     deployment = reborn(make_pool, keys, data).deployments[0]
-    assert [w.used(5.0) for w in deployment.group.windows] == [4, 4]
+    assert [w.used(5.0) for w in deployment.group.windows] == [6, 6]
     assert deployment.hard_until == pytest.approx(5.0 + HOUR)
-    assert merged({"at": "damaged"}, ours, WALL) == ours
+    assert merged({"at": "damaged"}, ours, WALL, before={}) == ours
+    assert merged(row, ours, WALL, before=ours)["windows"] == row["windows"]
+    assert merged(row, ours, WALL, before=row) == {**ours, "rests": row["rests"]}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_processes_send_by_turns_adds_up(make_pool, shape):
+    """Each adds what it has counted since it stored last, and keeps what the other has added."""
+    keys = [{"rpd": 100, "shape": shape}]
+    name, row = "acme/k1/m", {}
+    pools = [make_pool(keys), make_pool(keys)]
+    before = [{}, {}]
+    for turn, calls in enumerate((4, 3, 2, 5, 1, 6)):
+        which, now = turn % 2, 10.0 * turn
+        for _ in range(calls):
+            spend(pools[which], now)
+        ours = stored(pools[which], now, WALL + now)["deployments"][name]
+        row = merged(row, ours, WALL + now, before=before[which]) if row else ours
+        before[which] = ours
+    data = {"version": 1, "deployments": {name: json.loads(json.dumps(row))}}
+    (window,) = reborn(make_pool, keys, data, wall=WALL + 60.0).deployments[0].group.windows
+    assert window.used(5.0) == pytest.approx(21, abs=0.1)  # a bucket refills by 0.06 meanwhile
 
 
 def test_a_mark_moves_with_whatever_is_worth_storing(make_pool):

@@ -262,20 +262,18 @@ def test_a_password_in_the_url_is_in_no_message(fake, caplog):
 
 
 def test_rows_of_another_process_are_merged_and_old_ones_forgotten(path):
-    """What others wrote since the last look goes through `merge`; after a month a row goes."""
+    """What is stored goes through `merge` with what is to be; after a month a row goes."""
     store = StateFile(path)
 
-    def put(writer, now, value, since=0.0, scope="k"):
+    def put(writer, now, value, scope="k"):
         write(
-            store, {"deployments": {scope: value}}, [], writer=writer, now=now, since=since,
-            merge=lambda _, theirs, ours: max(theirs, ours),
+            store, {"deployments": {scope: value}}, [], writer=writer, now=now,
+            merge=lambda section, scope, theirs, ours: [section, scope, theirs, ours],
         )  # fmt: skip
 
     put("a", NOW, 5)
-    put("b", NOW + 1, 3, since=NOW - 1)
-    assert store.peek().sections == {"deployments": {"k": 5}}
-    put("c", NOW + 2, 1, since=NOW + 2)  # it has read the others' rows already
-    assert store.peek().sections == {"deployments": {"k": 1}}
+    put("b", NOW - 1, 3)  # it began before the other, and came later
+    assert store.peek().sections == {"deployments": {"k": ["deployments", "k", 5, 3]}}
     put("c", NOW + 31 * 86_400, 2, scope="new")
     assert store.peek().sections == {"deployments": {"new": 2}}
     store.close()
@@ -287,7 +285,7 @@ def test_the_last_fifty_errors_are_kept_in_order(path):
     for number in range(7):
         errors = [{"timestamp": f"{number}-{n}", "fault": "unknown"} for n in range(10)]
         write(
-            store, {}, errors, writer=str(number), now=NOW, since=NOW, merge=lambda *rows: rows[-1]
+            store, {}, errors, writer=str(number), now=NOW, merge=lambda *rows: rows[-1]
         )
     kept = [error["timestamp"] for error in store.peek().errors]
     assert kept == [f"{number}-{n}" for number in range(2, 7) for n in range(10)]
