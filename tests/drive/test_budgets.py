@@ -9,8 +9,9 @@ import openai
 import pytest
 
 from hydra_core import Hydra
+from hydra_core.engine.size import USUAL_OUTPUT
 from hydra_core.errors import ConfigError, RequestRejected, StreamBroken
-from hydra_core.testing import ExtractiveModel, FakeKey, FakeLimits
+from hydra_core.testing import ExtractiveModel, FakeAnswer, FakeKey, FakeLimits
 
 # A day that turns within a test would only make it flaky; a scaled one begins with the process.
 SCALE = 0.5
@@ -54,6 +55,29 @@ def test_no_flood_of_callers_overshoots_a_budget(caller, pool, serve):
     assert {reply.kind for reply in replies} == {"full", "wait"}
     # Those who wait behind others are told by a forecast, which is right to a minute in half a day.
     assert [reply.eta for reply in waits if not 43_000 < reply.eta <= 43_260] == []
+
+
+class Wordy:
+    """A model whose answers are three times as long as usual ones, if it is let."""
+
+    def answer(self, _body):
+        return FakeAnswer("word " * 614)  # 768 tokens
+
+
+@pytest.mark.parametrize(("asked", "calls"), [({"max_tokens": 300}, 6), ({}, 7)])
+def test_a_burst_of_first_calls_is_bounded_by_what_it_reserved(caller, pool, serve, asked, calls):
+    """With max_tokens the day ends within its budget; without, by what answers are longer."""
+    limit = FakeLimits(concurrency=60, rpm=1000)
+    fake = serve([FakeKey("key-canary-1", limits=limit)], answer=Wordy(), latency=0.2)
+    row = priced(fake, budget={"usd_per_day": 1_900.0})
+    hydra = pool(fake, providers=[row], time_scale=SCALE, max_wait=2.0)
+    caller.chats(hydra, [f"question {n}" for n in range(20)], **asked)
+    fake.wait_idle()
+    most = 1_900.0 if asked else 1_900.0 + calls * (768 - USUAL_OUTPUT) * WRITTEN
+    assert 0 < len(fake.log) <= calls
+    assert billed(fake) <= most
+    assert (billed(fake) > 1_900.0) == (not asked)
+    assert spent(hydra, "budget/fake/usd_per_day") == pytest.approx(billed(fake))
 
 
 def test_a_budget_is_used_up_before_another_key_serves(caller, pool, serve):

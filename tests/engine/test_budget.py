@@ -90,6 +90,21 @@ def test_every_end_of_a_lease_corrects_the_budget(make_pool, settled, left):
     assert spent.used(2.0) == left
 
 
+@pytest.mark.parametrize(("reported", "over"), [(2.0, 0.0), (1.0, 0.0), (5.0, 5 * 3.0)])
+def test_no_more_is_overspent_than_calls_under_way_report_beyond_their_bookings(
+    make_pool, reported, over
+):
+    """Of a burst nothing is granted above the budget; once it is passed nothing goes any more."""
+    spent = budget(10.0)
+    pool = make_pool([{"allowance": Allowance([spent])}], facts=DOLLAR)
+    leases = [pool.lease(1.0, 2.0) for _ in range(8)]
+    assert [lease is not None for lease in leases] == [True] * 5 + [False] * 3
+    for lease in leases[:5]:
+        pool.manager.settle(lease, 2.0, tokens=reported, usd=reported)
+    assert spent.used(2.0) <= 10.0 + over
+    assert (pool.lease(2.0, 2.0) is None) == (over > 0.0 or reported == 2.0)
+
+
 def test_a_shared_budget_is_one_sum(make_pool):
     """Keys that draw on one budget spend it together, and are woken together."""
     shared = Allowance([budget(10.0, whose="the whole pool")])
