@@ -1,4 +1,4 @@
-"""Exit statuses: what kind of answer came, for scripts."""
+"""Exit statuses: what kind of answer came, for scripts. Wrong usage is argparse's own, 2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 FULL: Final = 0
 ERROR: Final = 1
-USAGE: Final = 2
 PARTIAL: Final = 3
 WAIT: Final = 4
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
