@@ -167,3 +167,11 @@ def test_the_oracle_judges_most_of_what_callers_were_denied(monkeypatch):
     for seed in SEEDS:
         run_seed(seed, REQUESTS)
     assert sum(judged) > len(judged) / 2
+
+
+def test_a_bucket_that_is_charged_twice_is_found(monkeypatch):
+    """Its books are judged, too: they hold more than was ever taken, less what came back."""
+    assert run_seed(5, 1_000).clean
+    charge = Bucket.charge
+    monkeypatch.setattr(Bucket, "charge", lambda *args: [charge(*args), charge(*args)][1])
+    assert "double_charge" in run_seed(5, 1_000).broken

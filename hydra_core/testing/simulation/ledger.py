@@ -139,6 +139,9 @@ class Ledger:
 
     def booked(self, place: Place, name: LimitName, now: float) -> float:
         """The most that a limit's window may hold of what was booked."""
+        level = self._levels.get((place, name))
+        if level is not None:
+            return level.used(now - _LATE)
         since = now - WINDOW_SECONDS[name] - _LATE
         recent = takewhile(lambda b: b.sent_at > since, reversed(self._bookings[place]))
         return sum(b.tokens if name in COUNTS_TOKENS else b.requests for b in recent)

@@ -33,5 +33,9 @@ class Level:
         """Since or from when so much is in it, if nobody takes more; `need` is within its limit."""
         return self._at + max(0.0, need - self._left) / self._rate
 
+    def used(self, now: float) -> float:
+        """The most that may be gone from it."""
+        return self._limit - self._now(now)
+
     def _now(self, now: float) -> float:
         return min(self._limit, self._left + (now - self._at) * self._rate)

@@ -245,8 +245,9 @@ class Simulation:
         if now > caller.due + _GRAIN and not self.time.was_frozen_at(caller.due):
             self.wrong("late", f"call {caller.call.number} ended {now - caller.due:.3f} s late")
         due = sum(self._ends.values()) % _EVERY == 0 and how != KILLED
-        if due and not self.gate.waiting:
-            for law, what in self._audit.books(now, self.time.provider_now):
+        if due:
+            books = self._audit.books(now, self.time.provider_now, waiting=self.gate.waiting)
+            for law, what in books:
                 self.wrong(law, what)
 
     def explain(self, caller: Caller, error: HydraError) -> None:
