@@ -15,6 +15,7 @@ from hydra_core.engine.allowance import affordable
 from hydra_core.engine.exclusion import avoids
 from hydra_core.engine.strategy import EXPLORE_EVERY, EXPLORERS, STRATEGIES, exploring
 from hydra_core.engine.windows import NEVER
+from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -176,7 +177,8 @@ class Chooser:
         """A deployment that rests by our inference alone, and that nobody probes now.
 
         Or one that only our own caution holds back: the pace at which a group of unknown
-        limits is tried is no reason to give up.
+        limits is tried is no reason to give up. Keys that a provider refused all together
+        wait for their turn: who signs in with them again and again may be locked out.
         """
         for tier in route.tiers:
             for deployment in islice(self._roster(tier, size).resting(), _LONG_LOOK):
@@ -185,7 +187,7 @@ class Chooser:
                 ill = deployment.soft_until > now
                 if deployment.hard_until > now or group.full or avoids(avoid, deployment):
                     continue
-                if busy or not (ill or group.held(now)):
+                if busy or not (ill or group.held(now)) or _refused(deployment, now):
                     continue
                 tokens = need_of(deployment, size)
                 allowed = allowed_at(deployment, size, now)
@@ -273,6 +275,12 @@ def rested_at(deployment: Deployment, size: Size, now: float) -> tuple[float, bo
     allowed = allowed_at(deployment, size, now)
     booked = allowed > now and _only_booked(deployment, size, now)
     return max(now if booked else allowed, deployment.hard_until, deployment.soft_until), booked
+
+
+def _refused(deployment: Deployment, now: float) -> bool:
+    """True while a suspect sign-in rests, which no despair of ours cuts short."""
+    breaker = deployment.breaker
+    return breaker.fault is Fault.AUTH and breaker.open_until > now
 
 
 def _only_booked(deployment: Deployment, size: Size, now: float) -> bool:

@@ -243,6 +243,16 @@ def test_keys_that_had_worked_and_are_refused_together_accuse_the_provider(make_
     assert len(usable(pool, 92.0)) == 4
 
 
+def test_no_despair_signs_in_again_before_its_time(make_pool):
+    """A call that has nobody else gives up; refused sign-ins that repeat may lock an account."""
+    pool = make_pool([{}, {}])
+    work(pool, 1.0, "k1", "k2")
+    for key in ("k1", "k2"):
+        fail(pool, 2.0, key, Fault.AUTH, status=401)
+    assert pool.lease(31.9, desperate=True) is None
+    assert pool.lease(32.0, desperate=True) is not None
+
+
 def test_a_spare_key_that_was_never_used_does_not_die_in_an_incident(make_pool):
     """The first key had worked; refused together, both live, and so does one that probes."""
     pool = make_pool([{}, {}], strategy="priority")
