@@ -70,7 +70,7 @@ def test_a_burst_of_first_calls_is_bounded_by_what_it_reserved(caller, pool, ser
     limit = FakeLimits(concurrency=60, rpm=1000)
     fake = serve([FakeKey("key-canary-1", limits=limit)], answer=Wordy(), latency=0.2)
     row = priced(fake, budget={"usd_per_day": 1_900.0})
-    hydra = pool(fake, providers=[row], time_scale=SCALE, max_wait=2.0)
+    hydra = pool(fake, providers=[row], time_scale=SCALE, max_wait=0.6)
     caller.chats(hydra, [f"question {n}" for n in range(20)], **asked)
     fake.wait_idle()
     most = 1_900.0 if asked else 1_900.0 + calls * (768 - USUAL_OUTPUT) * WRITTEN
