@@ -52,7 +52,13 @@ class Estimate:
 
     @property
     def limit(self) -> float:
-        """The roundest number that it may be: limits are made by people."""
+        """The number that it most likely is: limits are made by people.
+
+        Of several usual ones it is the middle one, so that the next calls halve the question.
+        """
+        usual = usual_numbers(self.low, self.high, whole=self.counts)
+        if usual:
+            return usual[len(usual) // 2]
         return roundest(float(ceil(self.low)) if self.counts else self.low, self.high)
 
     @property
@@ -73,11 +79,8 @@ class Estimate:
         that did not refuse is any number.
         """
         chance = min(0.9, (self.high - self.low) / self.high / _SPACING)
-        size = 10.0 ** floor(log10(self.high))
-        usual = (self.counts or self.high > _FEWEST_TOKENS) and any(
-            self.low <= number * scale < self.high
-            for scale in (size, size / 10.0)
-            for number in _USUAL
+        usual = (self.counts or self.high > _FEWEST_TOKENS) and usual_numbers(
+            self.low, self.high, whole=self.counts
         )
         return _HABIT / chance if usual else (1.0 - _HABIT) / (1.0 - chance)
 
@@ -104,6 +107,13 @@ class Refused:
     def soonest(self) -> float:
         """The least wait that may have been meant by it."""
         return -NEVER if self.wait is None else self.wait - _ROUNDING * self.scale
+
+
+def usual_numbers(low: float, high: float, *, whole: bool) -> list[float]:
+    """The limits that people make, from `low` to below `high`, but no less than a tenth of it."""
+    size = 10.0 ** floor(log10(high))
+    numbers = [number * scale for scale in (size / 10.0, size) for number in _USUAL]
+    return [n for n in numbers if low <= n < high and (n.is_integer() or not whole)]
 
 
 def roundest(low: float, high: float) -> float:

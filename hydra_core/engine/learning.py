@@ -107,7 +107,7 @@ def served(lease: Lease, now: float) -> None:
         lease.deployment.model.echo.answered(now - lease.granted)
     study = group.study
     if study is not None and study.guesses:
-        study.passed(now)
+        study.passed(lease.used, now)
         if study.case is not None and study.case.rival is not None:
             weigh(group, study, study.case, now)
 

@@ -16,6 +16,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.bucket import Bucket
+from hydra_core.engine.inference import usual_numbers
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _STEP: Final = 1.0 / 32.0
 # soon as it holds us back, in larger steps; refuted doubts make it as firm as any other.
 UNSURE: Final = 6
 _LEAP: Final = 0.25
+# One that was found by halving the question is neither.
+_LIKELY: Final = 25
 
 # Looking back takes as long as there are calls, so it is done so many times in one period.
 _LOOKS: Final = 16.0
@@ -79,7 +82,8 @@ class Looks:
 class Guess:
     """One inferred limit; `since` is when it was last considered, `calls` how many went since.
 
-    `busy`: when last looked at, so much was asked that a little more limit would be used.
+    `high`: so much was refused, as far as we know. `busy`: when last looked at, so much was
+    asked that a little more limit would be used.
     """
 
     window: Window
@@ -88,6 +92,7 @@ class Guess:
     calls: int = 0
     patience: int = PATIENCE
     step: float = _STEP
+    high: float = NEVER
     busy: bool = False
     looks: Looks = field(default_factory=Looks)
 
@@ -95,10 +100,6 @@ class Guess:
     def doubted(self) -> bool:
         """More is being tried than what was inferred."""
         return self.window.limit > self.limit
-
-    def reached(self, now: float) -> float:
-        """The share of the limit that is in use by our books."""
-        return self.window.used(now) / self.window.limit
 
     def doubt(self, now: float) -> None:
         """A call went well near the limit: sooner or later, try a little more."""
@@ -110,14 +111,31 @@ class Guess:
             # Limits are exact: who lets a little more pass never had this one.
             self.limit = self.window.limit
             self.patience, self.step = UNSURE, min(1.0, max(_LEAP, 2.0 * self.step))
-        self.window.limit += max(1.0, self.step * self.window.limit)
         self.since, self.calls = now, 0
+        likely = self._likely()
+        if likely:
+            self.window.limit = likely[len(likely) // 2]
+        elif self.high < NEVER:
+            # None is left: this is it, most likely, unless the refusal came of something else.
+            self.high, self.patience, self.step = NEVER, max(self.patience, _LIKELY), _LEAP
+        else:
+            self.window.limit += max(1.0, self.step * self.window.limit)
 
-    def uphold(self, now: float) -> None:
-        """A call was refused that only the doubt had let go."""
+    def _likely(self) -> list[float]:
+        """The limits that people make between what was let pass and what was refused."""
+        if self.high == NEVER:
+            return []
+        more = self.limit * (1.0 + _STEP)
+        return usual_numbers(more, self.high, whole=self.window.kind == "requests")
+
+    def uphold(self, high: float, now: float) -> None:
+        """A call was refused that only the doubt had let go: so much there is not."""
         self.window.limit = self.limit
         self.since, self.calls = now, 0
-        self.patience, self.step = max(PATIENCE, self.patience) * _STUBBORN, _STEP
+        if self.high < NEVER:
+            self.high = min(self.high, high)
+        if not self._likely():
+            self.patience, self.step = max(PATIENCE, self.patience) * _STUBBORN, _STEP
 
 
 class Study:
@@ -154,7 +172,7 @@ class Study:
         latest = takewhile(lambda lease: lease.granted > since, reversed(self._leases))
         return (lease for lease in latest if lease.used > 0.0)
 
-    def _busy(self, guess: Guess, now: float) -> bool:
+    def _busy(self, guess: Guess, more: float, now: float) -> bool:
         """So much was asked within the last period that a little more limit would be used.
 
         A bucket whose limit was raised looks empty until it has filled up to it.
@@ -163,7 +181,7 @@ class Study:
         if guess.looks.due(window.length, now):
             latest = self._latest(now - window.length)
             asked = sum(c.used if window.kind == "tokens" else 1.0 for c in latest)
-            guess.busy = asked > _NEAR * window.limit
+            guess.busy = asked + more > _NEAR * window.limit
         return guess.busy
 
     def proven(self, kind: LimitKind, length: float) -> float:
@@ -224,21 +242,25 @@ class Study:
             else:
                 lease.charges = (*lease.charges, (window, charge))
 
-    def suppose(self, window: Window, now: float, patience: int = PATIENCE) -> None:
-        """The limit of this window is a guess from now on."""
+    def suppose(
+        self, window: Window, now: float, patience: int = PATIENCE, high: float = NEVER
+    ) -> None:
+        """The limit of this window is a guess from now on; `high` was refused."""
         window.tentative = True
         step = _LEAP if patience < PATIENCE else _STEP
-        self.guesses[window] = Guess(window, window.limit, now, patience=patience, step=step)
+        self.guesses[window] = Guess(window, window.limit, now, 0, patience, step, high)
 
-    def passed(self, now: float) -> None:
-        """A call went well: guesses that hold us back for no good reason give way."""
+    def passed(self, tokens: float, now: float) -> None:
+        """A call of so many tokens went well: guesses that hold us back in vain give way."""
         for guess in self.guesses.values():
-            reached = guess.reached(now)
-            if reached > 1.0:
-                window = guess.window
+            window = guess.window
+            used = window.used(now)
+            if used > window.limit:
                 shape = "bucket" if isinstance(window, Bucket) else "sliding"
                 window.limit = max(window.limit, self.least(window.kind, window.length, shape, now))
-            if reached > _NEAR and self._busy(guess, now):
+            # Who holds back one more like this is near, however far from its limit it stands.
+            more = tokens if window.kind == "tokens" else 1.0
+            if used + more > _NEAR * window.limit and self._busy(guess, more, now):
                 guess.doubt(now)
 
     def refused(self, tokens: float, now: float) -> bool:
@@ -247,8 +269,9 @@ class Study:
         for guess in self.guesses.values():
             # The call itself still counts as a request, and no more as tokens.
             more = tokens if guess.window.kind == "tokens" else 0.0
-            if guess.doubted and guess.window.used(now) + more > guess.limit:
-                guess.uphold(now)
+            asked = guess.window.used(now) + more
+            if guess.doubted and asked > guess.limit:
+                guess.uphold(asked, now)
                 found = True
         return found
 

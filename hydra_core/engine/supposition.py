@@ -9,6 +9,8 @@ Law 2: where requests and tokens explain a refusal about equally well, one is su
        other says that there is room, they change places: the next call tells which of them
        is true, at the price of one refusal at most, and no time is lost by the wrong one.
        It need not tell: then they change places again.
+Law 3: what refuses twice alike is one limit, and lies where both refusals allow; of what is
+       left the middle one of the numbers that people make is tried first.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ _CONTRARY: Final = 0.1
 _NO_RIVAL: Final = 0.25
 # Less speaks for a limit that is no usual number, or that no wait bears out.
 _SURE: Final = 1.0
+# A limit that may be half as much again is no more sure: held to the least of them, a key
+# that serves few large requests would not be doubted for an hour.
+_NARROW: Final = 0.25
 # After so many periods in which no call told which of two rivals is true, none will.
 _OPEN: Final = 16.0
 
@@ -67,7 +72,8 @@ class Case:
 
     def patience(self, estimate: Estimate) -> int:
         """After how many calls the limit is doubted: soon where little speaks for it."""
-        sure = self.told.wait is not None and estimate.surprise >= _SURE
+        narrow = estimate.high - estimate.low <= _NARROW * estimate.high
+        sure = self.told.wait is not None and estimate.surprise >= _SURE and narrow
         return PATIENCE if sure else UNSURE
 
 
@@ -137,6 +143,11 @@ def _possible(estimate: Estimate, study: Study) -> Estimate | None:
     """
     low = max(estimate.low, study.proven(estimate.kind, estimate.length) / _TWICE)
     estimate = replace(estimate, low=low)
+    case = study.case
+    for before in (case.estimate, case.rival) if case is not None else ():
+        if before is not None and _alike(before, estimate):  # then it refused both times
+            low, high = max(before.low, estimate.low), min(before.high, estimate.high)
+            estimate = replace(estimate, low=low, high=high)
     return estimate if estimate.possible else None
 
 
@@ -147,7 +158,9 @@ def _surprise(group: QuotaGroup, study: Study, estimate: Estimate) -> float:
         return 0.0  # it is known, and would have kept us from sending
     agrees = True
     if window is not None:
+        held = study.case.estimate if study.case is not None else None
         agrees = estimate.low <= window.limit < estimate.high
+        agrees = agrees or (held is not None and _alike(held, estimate))
     elif study.case is not None and study.case.rival is not None:
         rival = study.case.rival
         agrees = rival.kind != estimate.kind or _alike(rival, estimate)
@@ -167,10 +180,9 @@ def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, case: Case) ->
     else:
         case.before = window.limit
     case.window = window
-    # Within these it is as we thought: only our count was behind.
-    if case.before is None or not estimate.low <= case.before < estimate.high:
+    if limit != case.before or window not in study.guesses:  # else only our count was behind
         window.limit = limit
-        study.suppose(window, case.lesson.now, case.patience(estimate))
+        study.suppose(window, case.lesson.now, case.patience(estimate), estimate.high)
     _count(window, case.told, case.lesson)
 
 
@@ -234,5 +246,5 @@ def _swap(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
     length = rival.length / lesson.scale
     case.window = opened(group, rival.kind, length, rival.limit, None, lesson)
     case.before = None
-    study.suppose(case.window, now, case.patience(rival))
+    study.suppose(case.window, now, case.patience(rival), rival.high)
     case.estimate, case.rival = rival, case.estimate

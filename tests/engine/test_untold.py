@@ -136,6 +136,17 @@ def test_a_rival_that_no_call_contradicts_is_no_more_than_that(run, large, laten
     assert seconds <= known + MINUTE + 5.0
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize(("limits", "latency"), [((60, 8_000), 0.3), ((15, 6_000), 3.0)])
+def test_each_refusal_of_a_large_request_narrows_the_limit(run, limits, latency, seed):
+    """A few large requests say little of a limit; all of them together say enough of it."""
+    sizes = random.Random(seed).choices((1_000.0, 2_000.0, 4_000.0), k=100)
+    seconds, refused, _ = run([limits], "sliding", latency=latency, sizes=sizes)
+    known, _, _ = run([limits], "sliding", told=True, latency=latency, sizes=sizes)
+    assert refused <= 0.1 * len(sizes)
+    assert seconds <= 1.25 * known
+
+
 @pytest.mark.parametrize("window", ["sliding", "bucket"])
 def test_what_is_inferred_is_true(run, window):
     """No limit is supposed that is much tighter than the provider's."""
