@@ -162,7 +162,7 @@ class Chooser:
                 if _sent_to_rest(roster, deployment, size, tokens, now):
                     continue
                 pressure, strain = group.weigh(tokens, now)
-            rank = rank_of(deployment, tokens, strain, now)
+            rank = rank_of(deployment, size, strain, now)
             standing = pressure > rotate_at, rank, deployment.last_used
             if standing < foremost:
                 best, booked, foremost = deployment, tokens, standing

@@ -134,6 +134,14 @@ class ModelFacts:
         room = self.usual_output if size.max_tokens is None else size.max_tokens
         return (self.prompt_tokens(size) * self.input_usd + room * self.output_usd) / _MILLION
 
+    def usual_usd(self, size: Size) -> float | None:
+        """What a request of this size costs as a rule; None while no price is known."""
+        if size.known_tokens is not None:
+            return self.dearest_usd(size.known_tokens)
+        most = size.max_tokens
+        room = self.usual_output if most is None else min(self.usual_output, most)
+        return self.cost(int(self.prompt_tokens(size)), int(room))
+
     def dearest_usd(self, tokens: float) -> float | None:
         """USD for tokens of which nobody says whether they were read or written."""
         if self.input_usd is None or self.output_usd is None:

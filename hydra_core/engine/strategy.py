@@ -16,46 +16,46 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.size import Size
 
-Rank = Callable[["Deployment", float, float, float], float]
-"""(deployment, tokens, strain on its limits, now) -> rank, smaller is better."""
+Rank = Callable[["Deployment", "Size", float, float], float]
+"""(deployment, size, strain on its limits, now) -> rank, smaller is better."""
 
 
 # What a call under way counts for: of two keys far from their limits the idler is better.
 _CROWDING: Final = 0.001
 
 
-def _priority(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _priority(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.order
 
 
-def _round_robin(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _round_robin(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     return 0.0  # the tie rule alone: whoever was used longest ago
 
 
-def _least_used(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _least_used(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.calls
 
 
-def _least_busy(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _least_busy(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.in_flight
 
 
-def _fastest(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _fastest(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     return deployment.score.latency or 0.0  # unseen ones first: how else to learn
 
 
-def _cheapest(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
-    prompt = int(tokens)
-    cost = deployment.model.cost(prompt, int(deployment.model.usual_output))
+def _cheapest(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
+    cost = deployment.model.usual_usd(size)
     return float("inf") if cost is None else cost
 
 
-def _score(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _score(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     return -deployment.score.grade(now)
 
 
-def _adaptive(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+def _adaptive(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
     """The learned score times the headroom: what is left when the request strains the limits.
 
     A good key is preferred, no key is drained, or crowded where no limit is known, while
@@ -75,7 +75,7 @@ _HALVINGS: Final = 3
 def exploring(turn: int) -> Rank:
     """The rank of a choice that explores, `turn` being its number."""
 
-    def rank(deployment: Deployment, tokens: float, strain: float, now: float) -> float:  # noqa: ARG001
+    def rank(deployment: Deployment, size: Size, strain: float, now: float) -> float:  # noqa: ARG001
         halvings = min(deployment.own_rest.strikes, _HALVINGS)
         return float(turn % (EXPLORE_EVERY << halvings) > 0)
 

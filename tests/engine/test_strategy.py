@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from hydra_core.engine.size import Size
 from hydra_core.engine.strategy import STRATEGIES
 from hydra_core.messages import Fault
 
@@ -93,6 +94,21 @@ def test_cheapest_prefers_a_known_low_price(make_pool):
         strategy="cheapest",
     )
     assert [pool.lease(1.0).deployment.model.name for _ in range(3)] == ["free", "dear", "odd"]
+
+
+@pytest.mark.parametrize(("chars", "most", "cheaper"), [(4_000, 900, "b"), (40_000, 10, "a")])
+def test_cheapest_counts_the_answer_once_and_at_its_own_price(make_pool, chars, most, cheaper):
+    """A long answer goes where writing is cheap, a long prompt where reading is."""
+    facts = {
+        "a": {"input_usd": 1.0, "output_usd": 8.0},
+        "b": {"input_usd": 4.0, "output_usd": 3.0},
+    }
+    pool = make_pool([{"models": ["a"]}, {"models": ["b"]}], facts=facts, strategy="cheapest")
+    for deployment in pool.deployments:
+        deployment.model.usual_output = 1_000.0
+    size = Size(chars=chars, messages=1, max_tokens=most, known_tokens=None)
+    lease = pool.manager.lease(pool.route(), size, (), 0.0)
+    assert lease.deployment.model.name == cheaper
 
 
 @pytest.mark.parametrize("strategy", ["score", "adaptive"])
