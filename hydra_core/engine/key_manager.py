@@ -226,9 +226,10 @@ class KeyManager:
         """The call went well after `latency` seconds: our doubts about it are over."""
         deployment = lease.deployment
         deployment.score.passed(latency)
+        deployment.model.answered_at = answered_at = lease.granted + latency
         group = lease.group
         if group.study is not None or group.ceiling is not None:
-            served(lease, lease.granted + latency)
+            served(lease, answered_at)
         for rest in deployment.rests:
             if rest.strikes:
                 rest.recover()

@@ -30,6 +30,7 @@ class ModelFacts:
     __slots__ = (
         "_asked",
         "_needs",
+        "answered_at",
         "breaker",
         "context_window",
         "deviation",
@@ -68,6 +69,7 @@ class ModelFacts:
         self.tokens_per_char = TOKENS_PER_CHAR
         self.deviation = _DEVIATION
         self.usual_output = USUAL_OUTPUT
+        self.answered_at = -NEVER  # when its provider last answered, whatever it said
         self._asked: Size | None = None
         self._needs = (0.0, 0.0)
 

@@ -103,9 +103,13 @@ class Outages:
         fault = verdict.fault or Fault.UNKNOWN
         site = self._sites[lease.deployment.provider]
         if verdict.status is not None:
+            lease.deployment.model.answered_at = now
             yield from self._reached(site)
         if fault is Fault.UNREACHABLE:
-            yield from self._unreached(site, lease, now)
+            if site.answered_since(lease.granted):
+                yield from blame(lease, verdict, now, self._scale)  # of one connection's trouble
+            else:
+                yield from self._unreached(site, lease, now)
         elif fault is Fault.AUTH:
             yield from self._refused(site, lease, verdict, now)
         elif fault in ILL:
@@ -156,7 +160,10 @@ class Outages:
         site.unreached = True
         if self.offline:
             yield from self._still(self._offline, lease, now)
-        elif all(other.unreached or not in_question(other, now) for other in self._sites.values()):
+        elif all(
+            other.unreached or not (in_question(other, now) or other.answered_since(lease.granted))
+            for other in self._sites.values()
+        ):
             self._notices.append(offline_notice(list(self._sites)))
             self._offline.trip(now, self._scale, Fault.UNREACHABLE)
             for other in self._sites.values():

@@ -47,6 +47,10 @@ class Site:
         self.breaker = self.rest.breaker = breaker
         breaker.trip(now, scale, fault)
 
+    def answered_since(self, moment: float) -> bool:
+        """True when it can be reached, as far as anybody knows."""
+        return any(model.answered_at > moment for model in self.models)
+
     def dead(self) -> tuple[list[str], int]:
         """The names of the keys that were refused for good, and how many keys there are."""
         dead = {d.key: d.scopes.key.dead for d in self.deployments}

@@ -201,6 +201,27 @@ def test_nothing_reached_is_offline_and_blames_nobody(make_pool):
     assert {d.score.opinion() for d in pool.deployments} == {(1.0, None)}
 
 
+def test_a_connection_that_fails_while_others_are_answered_is_no_outage(make_pool):
+    """Who was answered since then could be reached: that call's deployment alone is doubted."""
+    pool = make_pool([{"name": "a1", "provider": "a"}, {"name": "a2", "provider": "a"}])
+    slow = pool.lease(1.0, avoid=[pool.by("a2")])
+    work(pool, 2.0, "a2")
+    pool.fail(slow, 3.0, Fault.UNREACHABLE)
+    assert not pool.manager.outages.offline
+    assert usable(pool, 3.1) == ["a2:m"]
+    assert usable(pool, 4.1) == ["a1:m", "a2:m"]
+
+
+def test_a_machine_that_hears_refusals_is_not_offline(make_pool):
+    """One provider is not reached, the other one refuses meanwhile: only the first is down."""
+    pool = make_pool(BOTH)
+    slow = pool.lease(1.0, avoid=[pool.by("b1")])
+    fail(pool, 2.0, "b1", Fault.RATE_LIMIT_MINUTE, status=429, retry_after=30.0)
+    pool.fail(slow, 3.0, Fault.UNREACHABLE)
+    assert not pool.manager.outages.offline
+    assert usable(pool, 32.0) == ["a1:m", "b1:m"]
+
+
 def test_the_only_provider_unreached_is_offline(make_pool):
     """There is nothing to compare it with, and nothing else to use."""
     pool = make_pool([{}, {}])
