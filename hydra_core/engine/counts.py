@@ -20,8 +20,8 @@ from hydra_core.engine.windows import SlidingWindow
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from hydra_core.engine.guess import Guess
     from hydra_core.engine.quota import QuotaGroup
-    from hydra_core.engine.study import Guess
     from hydra_core.engine.windows import Window
     from hydra_core.wire import LimitKind
 

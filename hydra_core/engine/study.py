@@ -3,7 +3,7 @@
 Law 1: every call is entered, so that a limit learned late begins with the truth.
 Law 2: a guess is a limit inferred from a refusal that named none. It is kept until it
        is contradicted: by what the provider let pass, by its words, or, when it has
-       held us back for a while, by trying a little more.
+       held us back for a while, by trying a little more (see `guess`).
 
 All times are monotonic seconds.
 """
@@ -11,12 +11,11 @@ All times are monotonic seconds.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.bucket import Bucket
-from hydra_core.engine.inference import usual_numbers
+from hydra_core.engine.guess import PATIENCE, Guess
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -30,24 +29,8 @@ if TYPE_CHECKING:
 # What a busy key does in a minute, with room to spare; older calls are forgotten first.
 _MOST: Final = 4096
 
-# A guess that holds us back is doubted once a hundred calls and two of its windows have
-# passed, so doubts alone cost less than one refusal in a hundred calls. The first step is
-# small; one that is not refuted disproves the guess, so the next ones are large and come
-# soon. One that is refuted makes us four times as patient.
-PATIENCE: Final = 100
-_WINDOWS: Final = 2.0
-_STUBBORN: Final = 4
+# So much of a limit in use holds us back.
 _NEAR: Final = 0.8
-_STEP: Final = 1.0 / 32.0
-# One that little speaks for, as after a refusal that came of something else, is doubted as
-# soon as it holds us back, in larger steps; refuted doubts make it as firm as any other.
-UNSURE: Final = 6
-_LEAP: Final = 0.25
-# One that was found by halving the question is neither.
-_LIKELY: Final = 25
-
-# Looking back takes as long as there are calls, so it is done so many times in one period.
-_LOOKS: Final = 16.0
 # What a bucket let pass says the less of it the longer ago that was.
 _BACK: Final = 4.0
 
@@ -62,80 +45,6 @@ class Call(NamedTuple):
     tokens: float
     answered: float
     lost: bool = False
-
-
-@dataclass(slots=True)
-class Looks:
-    """When what went before was last looked at."""
-
-    last: float = -NEVER
-
-    def due(self, length: float, now: float) -> bool:
-        """Look again: True at most 16 times in a period of `length` seconds."""
-        if now - self.last < length / _LOOKS:
-            return False
-        self.last = now
-        return True
-
-
-@dataclass(slots=True)
-class Guess:
-    """One inferred limit; `since` is when it was last considered, `calls` how many went since.
-
-    `high`: so much was refused, as far as we know. `busy`: when last looked at, so much was
-    asked that a little more limit would be used.
-    """
-
-    window: Window
-    limit: float
-    since: float
-    calls: int = 0
-    patience: int = PATIENCE
-    step: float = _STEP
-    high: float = NEVER
-    busy: bool = False
-    looks: Looks = field(default_factory=Looks)
-
-    @property
-    def doubted(self) -> bool:
-        """More is being tried than what was inferred."""
-        return self.window.limit > self.limit
-
-    def doubt(self, now: float) -> None:
-        """A call went well near the limit: sooner or later, try a little more."""
-        self.calls += 1
-        wait = _WINDOWS * min(1.0, self.patience / PATIENCE) * self.window.length
-        if self.calls < self.patience or now - self.since < wait:
-            return
-        if self.doubted:
-            # Limits are exact: who lets a little more pass never had this one.
-            self.limit = self.window.limit
-            self.patience, self.step = UNSURE, min(1.0, max(_LEAP, 2.0 * self.step))
-        self.since, self.calls = now, 0
-        likely = self._likely()
-        if likely:
-            self.window.limit = likely[len(likely) // 2]
-        elif self.high < NEVER:
-            # None is left: this is it, most likely, unless the refusal came of something else.
-            self.high, self.patience, self.step = NEVER, max(self.patience, _LIKELY), _LEAP
-        else:
-            self.window.limit += max(1.0, self.step * self.window.limit)
-
-    def _likely(self) -> list[float]:
-        """The limits that people make between what was let pass and what was refused."""
-        if self.high == NEVER:
-            return []
-        more = self.limit * (1.0 + _STEP)
-        return usual_numbers(more, self.high, whole=self.window.kind == "requests")
-
-    def uphold(self, high: float, now: float) -> None:
-        """A call was refused that only the doubt had let go: so much there is not."""
-        self.window.limit = self.limit
-        self.since, self.calls = now, 0
-        if self.high < NEVER:
-            self.high = min(self.high, high)
-        if not self._likely():
-            self.patience, self.step = max(PATIENCE, self.patience) * _STUBBORN, _STEP
 
 
 class Study:
@@ -247,8 +156,7 @@ class Study:
     ) -> None:
         """The limit of this window is a guess from now on; `high` was refused."""
         window.tentative = True
-        step = _LEAP if patience < PATIENCE else _STEP
-        self.guesses[window] = Guess(window, window.limit, now, 0, patience, step, high)
+        self.guesses[window] = Guess(window, window.limit, now, patience=patience, high=high)
 
     def passed(self, tokens: float, now: float) -> None:
         """A call of so many tokens went well: guesses that hold us back in vain give way."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.guess import PATIENCE, UNSURE, Looks
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
 from hydra_core.engine.lesson import opened
-from hydra_core.engine.study import PATIENCE, UNSURE, Looks
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Lease
