@@ -21,7 +21,8 @@ class NoticeBoard:
     """The last 50 notices. Its methods may be called from any thread.
 
     The first on a subject is a warning in the log. What is added to it later replaces it
-    here and is logged as information, so that a hundred keys are no hundred warnings.
+    here and is logged as information, so that a hundred keys are no hundred warnings; what
+    takes it back is a warning again.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,8 @@ class NoticeBoard:
                 self._rows[subject] = row  # the newest stands last
                 if len(self._rows) > _KEPT:
                     del self._rows[next(iter(self._rows))]
-            logger.log(logging.INFO if known else logging.WARNING, "%s", notice.text)
+            aloud = notice.contrary or not known
+            logger.log(logging.WARNING if aloud else logging.INFO, "%s", notice.text)
 
     def rows(self) -> list[dict[str, str]]:
         """What is kept, the oldest first: `timestamp`, `kind`, `subject` and `text` of each."""

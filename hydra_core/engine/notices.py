@@ -9,9 +9,11 @@ from dataclasses import dataclass
 class Notice:
     """One thing to tell, in whole sentences that name the remedy.
 
-    Of the same `kind` and `subject` (an account, a key, a provider) the latest holds.
+    Of the same `kind` and `subject` (an account, a key, a provider) the latest holds;
+    `contrary`: it takes back what was told before.
     """
 
     kind: str
     subject: str
     text: str
+    contrary: bool = False

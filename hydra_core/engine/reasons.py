@@ -113,6 +113,7 @@ def sign_in_notice(provider: str) -> Notice:
         f"{provider} refuses several keys at once as invalid, though one at least had worked: its "
         f"sign-in or base_url is suspect, so no key is given up, and {_ONE_BY_ONE}. If you did "
         "revoke them, replace them and start again.",
+        contrary=True,
     )
 
 

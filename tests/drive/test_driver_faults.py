@@ -152,6 +152,21 @@ def test_keys_that_were_never_right_are_named_at_once(caller, pool, serve):
     assert "All keys of fake were refused as invalid (fake-1, fake-2)" in notice["text"]
 
 
+def test_a_warning_that_proved_wrong_is_taken_back_as_loudly(caller, pool, serve, caplog):
+    """One refused key is called wrong; when the next that had worked is too, sign-in is suspect."""
+    fake = serve(judged=False)
+    hydra = pool(fake, strategy="round_robin", max_wait=0.0)
+    caller.chats(hydra, ["hello"] * 4)
+    for place in (0, 1):
+        fake.kill(place)
+    caller.chat(hydra, "hello")
+    warned = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert [("not used any more" in text, "no key is given up" in text) for text in warned] == [
+        (True, False),
+        (False, True),
+    ]
+
+
 def test_an_outage_is_probed_by_one_call_at_a_time(caller, pool, serve):
     """When a provider's calls fail in a row its breaker opens; then one call at a time tries."""
     keys = [f"key-canary-{n}" for n in range(8)]
