@@ -24,6 +24,8 @@ def simulate(args: argparse.Namespace, terminal: Terminal) -> int:
     """Play the seeds and show what was found; status 1 if a law was broken."""
     if args.log is not None and args.seed is None:
         parser().error("--log writes the events of one world; name it with --seed")
+    if args.config is not None:
+        parser().error("simulate makes its own worlds and takes no --config")
     report = _replayed(args) if args.seed is not None else _played(args, terminal)
     if args.json:
         terminal.give(as_json.text(report))

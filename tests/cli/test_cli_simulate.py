@@ -44,6 +44,12 @@ def test_wrong_arguments_are_status_2(run, arguments):
     assert ended.out == ""
 
 
+def test_a_configuration_is_not_ignored(run):
+    """Simulated worlds have their own keys; who names a configuration expects something else."""
+    ended = run("--config", "hydra.toml", "simulate", "--seeds", 1)
+    assert (ended.status, "takes no --config" in ended.err) == (2, True)
+
+
 def test_a_log_that_cannot_be_written_is_told_in_the_form_asked_for(run):
     """With --json, a failure of the disk is one JSON object on stdout too."""
     ended = run("simulate", "--seed", 1, "--requests", 5, "--log", "no/such/folder.log", "--json")
