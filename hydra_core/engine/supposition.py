@@ -163,7 +163,8 @@ def _surprise(group: QuotaGroup, study: Study, estimate: Estimate) -> float:
         agrees = agrees or (held is not None and _alike(held, estimate))
     elif study.case is not None and study.case.rival is not None:
         rival = study.case.rival
-        agrees = rival.kind != estimate.kind or _alike(rival, estimate)
+        # One above it is another limit, that nobody had met before: what was let pass shows it.
+        agrees = rival.kind != estimate.kind or estimate.high > rival.low
     return estimate.surprise * (1.0 if agrees else _CONTRARY)
 
 

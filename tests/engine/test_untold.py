@@ -63,8 +63,9 @@ def run(make_pool, make_world, ok, refuse):
     """Serve a batch; the seconds it took, the refusals and the pool."""
 
     def serve(
-        limits, window, *, words=False, told=False, latency=_LATENCY, seed=1, count=600, sizes=None
-    ):
+        limits, window, *, words=False, told=False, latency=_LATENCY, seed=1, count=600,
+        sizes=None, times=None,
+    ):  # fmt: skip
         sizes = sizes or batch(count, seed)
         rows = [
             {"name": f"k{place}", "shape": window}
@@ -74,8 +75,8 @@ def run(make_pool, make_world, ok, refuse):
         pool = make_pool(rows, windows={"acme": window})
         provider = Provider(limits, window, ok, refuse, words=words, latency=latency)
         world = make_world(pool, provider)
-        for tokens in sizes:
-            world.ask(0.0, tokens, patience=Patience(max_wait=1e5, timeout=1e5))
+        for at, tokens in zip(times or [0.0] * len(sizes), sizes, strict=True):
+            world.ask(at, tokens, patience=Patience(max_wait=1e5, timeout=1e5))
         world.run()
         assert len(world.replies) == len(sizes)
         return max(at for at, _ in world.replies), provider.refused, pool
@@ -145,6 +146,21 @@ def test_each_refusal_of_a_large_request_narrows_the_limit(run, limits, latency,
     known, _, _ = run([limits], "sliding", told=True, latency=latency, sizes=sizes)
     assert refused <= 0.1 * len(sizes)
     assert seconds <= 1.25 * known
+
+
+@pytest.mark.parametrize("seed", [27, 40])
+def test_a_second_limit_is_not_taken_for_the_first_one(run, seed):
+    """A key short of requests and of tokens by turns: under a steady load nobody waits longer."""
+    rng, at, arrivals = random.Random(seed), 0.0, []
+    for _ in range(200):
+        at += rng.expovariate(4.25 / MINUTE)
+        arrivals.append((at, rng.choice((1_000.0, 2_000.0, 4_000.0))))
+    sizes, times = [size for _, size in arrivals], [at for at, _ in arrivals]
+    given = {"latency": 0.3, "sizes": sizes, "times": times}
+    seconds, refused, _ = run([(5, 12_000)], "sliding", **given)
+    known, _, _ = run([(5, 12_000)], "sliding", told=True, **given)
+    assert refused <= 3
+    assert seconds <= known + 5.0
 
 
 @pytest.mark.parametrize("window", ["sliding", "bucket"])
