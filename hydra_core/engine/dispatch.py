@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.drafts import drafted
 from hydra_core.engine.ending import Impasse, rejected
 from hydra_core.engine.exclusion import (
-    affordable,
     avoids_all,
     misshaper,
     no_larger,
     too_small,
+    within_credit,
 )
 from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.engine.quality import FIT
@@ -321,7 +321,7 @@ class Dispatch:
         Without a number, providers that are paid in advance want the credit for the
         longest answer that the model can give.
         """
-        found = affordable(self._route, self._size, self._avoid, now)
+        found = within_credit(self._route, self._size, self._avoid, now)
         if found is None or not self.request.messages:
             return False
         group, tokens = found

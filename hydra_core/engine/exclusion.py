@@ -52,7 +52,16 @@ def too_small(route: Route, size: Size, now: float) -> set[object]:
     return small
 
 
-def affordable(
+def kept_from(route: Route, size: Size, now: float) -> set[object]:
+    """Whom a request will not be sent to; who may be asked for a shorter answer is not there."""
+    kept = too_small(route, size, now)
+    less = within_credit(route, size, kept, now)
+    if less is not None:
+        kept.discard(less[0])
+    return kept
+
+
+def within_credit(
     route: Route, size: Size, avoid: Avoid, now: float
 ) -> tuple[QuotaGroup, int] | None:
     """Who could serve a shorter answer where nobody can serve the longest, and its tokens.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
 from hydra_core.engine.durations import duration
-from hydra_core.engine.exclusion import affordable, avoids, too_small
+from hydra_core.engine.exclusion import avoids, kept_from
 from hydra_core.engine.reasons import reason
 from hydra_core.engine.size import size_of
 from hydra_core.engine.windows import NEVER
@@ -62,10 +62,7 @@ def explanation(
 ) -> list[Row]:
     """Each deployment of a route, `chosen` first, then by start; and why it is not chosen."""
     rows: list[Row] = []
-    avoid = too_small(route, size, now)
-    less = affordable(route, size, avoid, now)
-    if less is not None:
-        avoid.discard(less[0])
+    avoid = kept_from(route, size, now)
     for tier, members in enumerate(route.tiers, start=first_tier):
         for deployment in members.deployments:
             start = start_of(deployment, size, now)

@@ -16,7 +16,7 @@ from hydra_core.engine.accounts import Accounts
 from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease
-from hydra_core.engine.exclusion import affordable, too_small
+from hydra_core.engine.exclusion import kept_from
 from hydra_core.engine.learning import observe, refused, served
 from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.merging import Ledger
@@ -118,10 +118,7 @@ class KeyManager:
 
     def foresee(self, route: Route, size: Size, now: float) -> Deployment | None:
         """Whom a request that came now would be sent to at once; None: it would wait."""
-        avoid = too_small(route, size, now)
-        less = affordable(route, size, avoid, now)
-        if less is not None:
-            avoid.discard(less[0])
+        avoid = kept_from(route, size, now)
         return None if self.room else self._chooser.foresee(route, size, avoid, now)
 
     def _grant(self, choice: Choice, size: Size, now: float) -> Lease:

@@ -408,10 +408,10 @@ def test_a_large_request_is_not_held_where_nothing_is_written():
     assert [it() is None for it in held] == [True, False]
 
 
-def test_a_pointer_is_found_while_the_file_is_not(tmp_path):
-    """A reply to a request that is alike is found in memory when the disk is out of reach."""
-    (tmp_path / "file").write_text("")
-    cache = opened(tmp_path / "file" / "cache.db")
+def test_a_pointer_is_found_where_nobody_writes_the_file(tmp_path):
+    """A reply to a request that is alike is found in memory, whatever became of the disk."""
+    cache = opened(tmp_path / "cache.db")
+    cache.close()
     cache.put("one", "question", {"text": "first"}, NOW, alike=lambda: "name")
     assert cache.recall("other", lambda: "name") == CachedReply({"text": "first"}, NOW)
 
