@@ -73,7 +73,10 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         builder.add(provider)
     builder.study()
     routes = RouteBook(
-        builder.deployments, aliases=config.aliases, lanes=builder.lanes, ranks=builder.ranks
+        builder.deployments,
+        aliases=config.usable_aliases(),
+        lanes=builder.lanes,
+        ranks=builder.ranks,
     )
     windows = {provider.name: str(provider.window) for provider in providers}
     named = frozenset(

@@ -5,6 +5,7 @@ Secrets are held as `vault.Secret` and are in no message, whatever was mistyped.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from hydra_core import environment
+from hydra_core import catalog, environment
 from hydra_core.config_errors import Problem, explain
 from hydra_core.config_file import read_config_file
 from hydra_core.config_parts import (
@@ -35,6 +36,8 @@ from hydra_core.vault import Secret, shape, shown
 
 if TYPE_CHECKING:
     from hydra_core.resolved import ResolvedProvider
+
+logger = logging.getLogger(__name__)
 
 __all__ = [
     "BudgetConfig",
@@ -129,6 +132,21 @@ class HydraConfig(Settings):
 
         return resolve(self)
 
+    def usable_aliases(self) -> dict[str, tuple[str, ...]]:
+        """The aliases without the members whose provider is not configured; warns of each."""
+        return {alias: tuple(self._usable(alias, of)) for alias, of in self.aliases.items()}
+
+    def _usable(self, alias: str, members: tuple[str, ...]) -> Iterator[str]:
+        for member in members:
+            if self._serves(member):
+                yield member
+            else:
+                provider = member.partition("/")[0]
+                logger.warning(
+                    "aliases.%s: %s is left out, since %s is not configured",
+                    *(alias, shown(member), provider),
+                )
+
     def store_url(self, environ: Mapping[str, str] | None = None) -> str:
         """The store as an SQLAlchemy URL, or "memory"; a password is in it if there is one."""
         if isinstance(self.store, Secret):
@@ -150,18 +168,29 @@ class HydraConfig(Settings):
 
     def _problems(self) -> Iterator[Problem]:
         yield from repeats((p.name for p in self.providers), "providers", field="name")
-        models = {provider.name: provider.model_names for provider in self.providers}
         for alias, members in self.aliases.items():
-            if not members:
-                yield Problem("is empty; list at least one provider/model", "aliases", alias)
-            for index, member in enumerate(members):
-                provider, _, model = member.partition("/")
-                if model not in models.get(provider, ()):
-                    yield Problem(
-                        f"{shown(member)} is no model of a configured provider; write "
-                        "provider/model as listed under providers",
-                        *("aliases", alias, index),
-                    )
+            yield from self._alias_problems(alias, members)
+
+    def _alias_problems(self, alias: str, members: tuple[str, ...]) -> Iterator[Problem]:
+        if not members:
+            yield Problem("is empty; list at least one provider/model", "aliases", alias)
+        usable = any(map(self._serves, members))
+        for index, member in enumerate(members):
+            if not self._serves(member) and not (usable and self._lacks(member)):
+                yield Problem(
+                    f"{shown(member)} is no model of a configured provider; write "
+                    "provider/model as listed under providers",
+                    *("aliases", alias, index),
+                )
+
+    def _serves(self, member: str) -> bool:
+        name, _, model = member.partition("/")
+        return any(p.name == name and model in p.model_names for p in self.providers)
+
+    def _lacks(self, member: str) -> bool:
+        """Whether its provider is one that others know, but not configured here."""
+        name = member.partition("/")[0]
+        return catalog.known(name) is not None and all(p.name != name for p in self.providers)
 
 
 def load(config: HydraConfig | Mapping[str, Any] | str | Path | None = None) -> HydraConfig:

@@ -91,6 +91,17 @@ smart = ["groq/model-a", "groq/model-b"]
 """
 
 
+def test_an_alias_goes_on_without_a_known_provider_that_is_not_configured(caplog):
+    """One file serves machines with other keys: the member is left out, and a warning says so."""
+    smart = {"smart": ["gemini/model-x", "groq/model-a"]}
+    settings = {"providers": [provider(models=["model-a"])], "aliases": smart}
+    caplog.set_level("WARNING", "hydra_core")
+    assert load(settings).usable_aliases() == {"smart": ("groq/model-a",)}
+    assert caplog.messages == [
+        "aliases.smart: 'gemini/model-x' is left out, since gemini is not configured"
+    ]
+
+
 def test_a_json_file_is_as_good(tmp_path):
     """The same settings may be written as JSON."""
     path = tmp_path / "hydra.json"
@@ -203,6 +214,17 @@ def test_a_dumped_configuration_is_the_same_configuration(tmp_path):
         ({"strategy": "best"}, "strategy: should be 'priority', "),
         ({"aliases": {"smart": ["groq/nothing"]}}, "aliases.smart[0]: 'groq/nothing' is no model"),
         ({"aliases": {"smart": []}}, "aliases.smart: is empty"),
+        (
+            {
+                "providers": [provider(models=["model-a"])],
+                "aliases": {"smart": ["groq/model-a", "gemmini/model-x"]},
+            },
+            "aliases.smart[1]: 'gemmini/model-x' is no model of a configured provider",
+        ),
+        (
+            {"providers": [provider()], "aliases": {"smart": ["gemini/model-x"]}},
+            "aliases.smart[0]: 'gemini/model-x' is no model of a configured provider",
+        ),
         ({"store": 3}, "store: must be a URL in quotes"),
     ],
 )

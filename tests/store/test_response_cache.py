@@ -390,9 +390,13 @@ def test_a_request_is_let_go_once_it_was_written(tmp_path):
     large = Large()
     gone = threading.Event()
     weakref.finalize(large, gone.set)
-    cache.put_later(b"request", large.rows)
+    request = b"request" * 1000
+    before = sys.getrefcount(request)
+    cache.put_later(request, large.rows)
     del large
     assert gone.wait(30)
+    cache.close()
+    assert sys.getrefcount(request) == before
     assert cache.get("one") == CachedReply({}, NOW)
 
 

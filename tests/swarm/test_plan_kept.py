@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from heapq import heappop, heappush
 from statistics import mean
 
@@ -15,7 +16,7 @@ from hydra_core.swarm.account import Account
 from hydra_core.swarm.coverage import CoverageLedger
 from hydra_core.swarm.document import Document
 from hydra_core.swarm.map import Failed, Read
-from hydra_core.swarm.pace import outstanding
+from hydra_core.swarm.pace import PREPARING, outstanding
 from hydra_core.swarm.plan import plan
 from hydra_core.swarm.reading import Close, Start, SwarmRun
 from hydra_core.swarm.split import split
@@ -64,6 +65,21 @@ def test_no_more_is_promised_than_the_map_reads_before_it_closes(deadline):
     rng = random.Random(1)
     read = mean(share_read(deadline, planned.shard_chars, rng) for _ in range(20))
     assert 0.6 * read <= planned.coverage_at_deadline <= 1.05 * read
+
+
+def test_a_plan_sends_no_more_at_once_than_a_swarm_keeps_outstanding():
+    """Where nobody stated how many calls a key takes at once, both send the same few."""
+    group = replace(POOL[0], concurrency=None, context_window=2_000)
+    planned = plan([BOOK], [group])
+    rounds = planned.shards / outstanding([group])
+    assert rounds > 5
+    assert planned.seconds_p50 > rounds * LATENCY
+
+
+def test_a_plan_counts_the_time_that_the_text_takes_before_the_first_call():
+    """Loading and cutting a long text takes longer than calls of a millisecond."""
+    planned = plan([BOOK], [replace(POOL[0], latency=0.001)])
+    assert planned.seconds_p50 > PREPARING * len(BOOK) > 0.1
 
 
 def test_no_more_is_promised_than_the_quota_lets_a_swarm_read():
