@@ -42,8 +42,6 @@ _SURE: Final = 1.0
 # A limit that may be half as much again is no more sure: held to the least of them, a key
 # that serves few large requests would not be doubted for an hour.
 _NARROW: Final = 0.25
-# After so many periods in which no call told which of two rivals is true, none will.
-_OPEN: Final = 16.0
 
 
 @dataclass(slots=True)
@@ -219,8 +217,7 @@ def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
     if window is None or rival is None or held is None:
         return
     length, shape = window.length, case.lesson.shape
-    stated = not window.tentative or window not in study.guesses  # or merged into another
-    if stated or now - case.lesson.now > _OPEN * length:
+    if not window.tentative or window not in study.guesses:  # it was stated, or merged
         case.rival = None
         return
     if case.looks.due(length, now):

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import mean, quantiles
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.swarm.binding import bound_by
 from hydra_core.swarm.bound import least_makespan
 from hydra_core.swarm.pace import PREPARING, outstanding
 from hydra_core.swarm.shortage import allowance_of
 from hydra_core.swarm.simulate import Game, simulated_runs
 from hydra_core.swarm.split import split
-from hydra_core.swarm.values import BoundBy, GroupPlan, SwarmPlan
+from hydra_core.swarm.values import GroupPlan, SwarmPlan
 from hydra_core.swarm.virtual import PlannedCall, schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
+    from hydra_core.engine.capacity import GroupCapacity
     from hydra_core.swarm.document import Document
 
 CHARS_PER_TOKEN: Final = 4.0
@@ -39,9 +40,6 @@ _TOKEN_SLACK: Final = 1.10
 _SPLIT_LOSS: Final = 1.014
 # Latency before any call was seen: first byte (s), prefill and decode (tokens/s).
 _FIRST_BYTE, _PREFILL, _DECODE = 1.0, 8_000.0, 60.0
-_HALF_DAY: Final = 43_200.0
-_MANY: Final = 100
-_BINDS: Final = 0.99
 _HEDGE_SHARE: Final = 0.05
 
 
@@ -107,14 +105,7 @@ def plan(
             deadline=deadline,
         )  # fmt: skip
     average = round(mean(charged))
-    begin = PREPARING * sum(map(len, documents))
-    allowance = deadline and allowance_of(
-        groups, calls=len(cores), tokens=average, horizon=deadline
-    )
-    game = Game(
-        len(cores), average, able, shape.latency, begin=begin, width=outstanding(groups),
-        allowed=allowance.calls if allowance else math.inf, deadline=deadline,
-    )  # fmt: skip
+    game = _game(len(cores), average, groups, able, shape, deadline, sum(map(len, documents)))
     runs = simulated_runs(game, random.Random(rng_seed))
     cuts = quantiles([run.seconds for run in runs], n=10, method="inclusive")
     low, usual, high = _cost(calls, cores, able, shape, reduce_tokens)
@@ -125,11 +116,34 @@ def plan(
         seconds_p90=cuts[8],
         tokens=tokens,
         cost_usd=usual,
-        bound_by=_bound_by(len(cores), average, able, shape),
+        bound_by=bound_by(len(cores), average, able, shape.latency),
         coverage_at_deadline=mean(run.coverage for run in runs),
         shard_chars=budget,
         groups=_rows(calls, charged, able),
         cost_range=None if low is None or high is None else (low, high),
+        deadline=deadline,
+    )
+
+
+def _game(
+    calls: int,
+    tokens: int,
+    groups: Sequence[GroupCapacity],
+    able: Sequence[GroupCapacity],
+    shape: CallShape,
+    deadline: float | None,
+    characters: int,
+) -> Game:
+    """What is played to say how long it takes: as a swarm over `groups` runs it."""
+    allowance = deadline and allowance_of(groups, calls=calls, tokens=tokens, horizon=deadline)
+    return Game(
+        calls,
+        tokens,
+        able,
+        shape.latency,
+        begin=PREPARING * characters,
+        width=outstanding(groups),
+        allowed=allowance.calls if allowance else math.inf,
         deadline=deadline,
     )
 
@@ -246,64 +260,3 @@ def _cost(
     written += shape.output * (used[-1].output_usd or 0.0)
     low, usual, high = ((read + share * written) / 1e6 for share in (0.25, 0.5, 1.0))
     return low, usual, high * (1 + _HEDGE_SHARE)
-
-
-def _bound_by(
-    calls: int, charged: int, groups: Sequence[GroupCapacity], shape: CallShape
-) -> BoundBy:
-    """The limit without which the bound would fall most.
-
-    When no single one matters, either two bind equally, and the scarcer is named,
-    or nothing but the latency of one call does.
-    """
-
-    def seconds(pool: Sequence[GroupCapacity]) -> float:
-        return least_makespan(calls, charged, pool, lambda group: shape.latency(group, charged))
-
-    bound = seconds(groups)
-    relaxed = {name: seconds([lift(group) for group in groups]) for name, lift in _LIFTS.items()}
-    name = min(relaxed, key=lambda each: relaxed[each])
-    if relaxed[name] < _BINDS * bound:
-        return name
-    fastest = min(shape.latency(group, charged) for group in groups)
-    if bound <= fastest / _BINDS:
-        return "longest shard"
-    alone = {
-        name: seconds([_only(group, lift) for group in groups]) for name, lift in _LIFTS.items()
-    }
-    return max(alone, key=lambda each: alone[each])
-
-
-def _only(group: GroupCapacity, lift: Callable[[GroupCapacity], GroupCapacity]) -> GroupCapacity:
-    """A group with just the limits that `lift` would take away."""
-    lifted = lift(group)
-    windows = tuple(window for window in group.windows if window not in lifted.windows)
-    lanes = group.concurrency if lifted.concurrency != group.concurrency else None
-    return replace(group, windows=windows, concurrency=lanes)
-
-
-def _is_daily(window: WindowCapacity, group: GroupCapacity) -> bool:
-    """A window of a day, also when all windows are shortened by a time scale."""
-    shortest = min(each.window for each in group.windows)
-    return window.window >= _HALF_DAY or window.window >= _MANY * shortest
-
-
-def _without(kind: str, group: GroupCapacity) -> GroupCapacity:
-    kept = (w for w in group.windows if w.kind != kind or _is_daily(w, group))
-    return replace(group, windows=tuple(kept))
-
-
-def _without_daily(group: GroupCapacity) -> GroupCapacity:
-    return replace(group, windows=tuple(w for w in group.windows if not _is_daily(w, group)))
-
-
-def _without_lanes(group: GroupCapacity) -> GroupCapacity:
-    return replace(group, concurrency=None)
-
-
-_LIFTS: Final[dict[BoundBy, Callable[[GroupCapacity], GroupCapacity]]] = {
-    "requests per minute": lambda group: _without("requests", group),
-    "tokens per minute": lambda group: _without("tokens", group),
-    "daily limit": _without_daily,
-    "concurrency": _without_lanes,
-}

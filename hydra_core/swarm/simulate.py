@@ -83,9 +83,8 @@ def _read(game: Game, ends: Sequence[tuple[float, float]], last: float) -> int:
     for end, seconds in sorted(ends):
         kept = reserve(game.deadline, slowest)
         over = end > game.deadline - reserve(game.deadline, 0.0)  # its own time was up
-        if over or end > game.deadline - (1.0 - GRACE) * kept or read >= game.allowed:
-            break
-        if end + last > game.deadline:
+        over = over or end > game.deadline - (1.0 - GRACE) * kept
+        if over or read >= game.allowed or end + last > game.deadline:
             break
         read, slowest = read + 1, max(slowest, seconds)
     return read
