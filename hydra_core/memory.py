@@ -127,35 +127,40 @@ class _Keeper:
     def restore(self) -> float | None:
         """Tell the pool what is stored; the result is how old that is."""
         stored: Stored | None = None
+        unbelieved: set[Deployment] = set()
         try:
             stored = self._store.peek()
-            self._tell(stored)
+            unbelieved = self._tell(stored)
         except Exception as error:  # whatever a store holds or does, the pool starts
             self._troubles.suffered(error)
         now = self._wall()
         self._marks = self._changed()
+        for deployment in unbelieved:  # to be written anew, lest one of them stays dead there
+            del self._marks[deployment]
         if stored is None or stored.at is None:
             return None
         if stored.at > now + _AHEAD:
             self._marks.clear()  # everything is written anew, with a date that is true
         return max(0.0, now - stored.at)
 
-    def _tell(self, stored: Stored) -> None:
+    def _tell(self, stored: Stored) -> set[Deployment]:
+        """The result is whose stored death the pool did not believe."""
         if stored.salt is None:
-            return
+            return set()
         self._know(stored.salt)
         data = {"version": snapshot.VERSION, **stored.sections}
-        self._gate.ask(
+        unbelieved = self._gate.ask(
             lambda manager, now: snapshot.restore(
                 manager, data, now, self._wall(), identities=self._identities
             )
         )
         self._counts.note(stored.sections)
-        self._counts.note(
+        self._counts.note_shared(
             self._gate.ask(lambda manager, now: self._slice(sharing(manager), manager, now))
         )
         self._tally.recall(stored.errors)
         self._warn_of_dead()
+        return unbelieved
 
     def _warn_of_dead(self) -> None:
         deployments = self._gate.ask(lambda manager, _: manager.deployments)

@@ -35,6 +35,14 @@ class OwnCounts:
             for scope, row in sections.get(section, {}).items():
                 self._rows[section, scope] = orjson.dumps(row)
 
+    def note_shared(self, sections: Sections) -> None:
+        """As `note`, of keys whose count was told by another one's row; their rests were not."""
+        for scope, row in sections["deployments"].items():
+            told = orjson.loads(self._rows.get(("deployments", scope), b"null"))
+            rests = told.get("rests") if isinstance(told, dict) else None
+            known = row if rests is None else {**row, "rests": rests}
+            self._rows["deployments", scope] = orjson.dumps(known)
+
     def forget(self) -> None:
         """The store was replaced: the new one holds nothing of ours."""
         self._rows.clear()

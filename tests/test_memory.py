@@ -122,6 +122,39 @@ def test_a_dead_key_is_named_and_left_alone_until_it_is_replaced(opened, caplog)
             assert third.chat("hello").key == "groq-1"
 
 
+def test_keys_that_answer_again_are_alive_for_good(opened):
+    """All were refused, one run later all answer: beside a new key none is dead in a third."""
+    with provider() as fake:
+        fake.kill(0)
+        fake.kill(1)
+        with opened(fake) as first:
+            assert first.chat("hello").kind == "wait"
+        fake.revive(0)
+        fake.revive(1)
+        with opened(fake) as second:
+            assert second.chat("hello").kind == "full"
+        config = fake.config()["providers"]
+        config[0]["keys"].append({"name": "new", "value": "gsk_CANARY0123456789abcdefg3"})
+        with opened(fake, providers=config) as third:
+            assert [row["state"] for row in keys_of(third)] == ["active"] * 3
+
+
+def test_a_death_that_was_taken_back_is_taken_back_in_the_store(opened):
+    """Refused first of many, hence dead; when all are, the sign-in is suspect, and no key."""
+    with provider() as fake:
+        with opened(fake) as first:
+            first.chat("hello")
+            fake.kill(0)
+            first.chat("one is refused")
+            first._memory._keeper._kept()
+            assert keys_of(first)[0]["state"] == "dead"
+            fake.kill(1)
+            first.chat("so is the other")
+            assert keys_of(first)[0]["state"] == "resting"
+        with opened(fake) as second:
+            assert [row["state"] for row in keys_of(second)] == ["active"] * 2
+
+
 def test_the_last_fifty_errors_are_remembered(opened):
     """The next process reports them, oldest first, before its own."""
     with provider() as fake:

@@ -144,7 +144,8 @@ def merged(
 
     Of each limit our count and what others have added to it, the longer rest of each scope,
     and our opinions. `theirs` is what is stored, `before` our own row when we stored or were
-    told last (empty: never): what is stored beyond it was sent by others.
+    told last (empty: never): what is stored beyond it was sent by others, and a rest of it
+    that we have no more is over.
     """
     known = known_of(theirs, wall, ours["scale"])
     if known is None:
@@ -159,8 +160,10 @@ def merged(
             own[limit] = row
         elif added > _GRAIN * count.limit:
             own[limit] = with_more(own[limit], count, added, wall)
-    rests = dict(ours["rests"])
+    rests, old = dict(ours["rests"]), before["rests"] if past else {}
     for scope, left, _ in known.rests:
+        if old.get(scope) == theirs["rests"][scope]:
+            continue
         until = rests.get(scope, [wall])[0]
         if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
             rests[scope] = theirs["rests"][scope]

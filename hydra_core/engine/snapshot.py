@@ -158,13 +158,14 @@ def restore(
     wall: float,
     *,
     identities: Mapping[tuple[str, str], str] | None = None,
-) -> None:
+) -> set[Deployment]:
     """Tell a pool what `take` wrote; `now` and `wall` are of the present instant.
 
-    What is not in the pool any more is ignored, and so is data of another version.
+    What is not in the pool any more is ignored, and so is data of another version. The
+    result are those whose death was not believed (law 5): what is stored of them is wrong.
     """
     if data.get("version") != VERSION:
-        return
+        return set()
     rows, models = data.get("deployments"), data.get("models")
     _rejoin(manager, data.get("accounts"), now, wall, identities)
     known: dict[Deployment, Known] = {}
@@ -173,7 +174,8 @@ def restore(
         read = None if row is None else known_of(row, wall, manager.scale)
         if read is not None:
             known[deployment] = read
-    living = {d.provider for d in manager.deployments if d not in known or not known[d].dead}
+    dead = {deployment.scopes.key for deployment, read in known.items() if read.dead}
+    living = {d.provider for d in manager.deployments if d.scopes.key not in dead}
     counts: dict[QuotaGroup, list[GroupCount]] = {}
     for deployment, read in known.items():
         tell(deployment, read, now, hopeful=deployment.provider not in living)
@@ -186,6 +188,7 @@ def restore(
         if row is not None:
             _learn(model, row, wall)
     manager.reconsider(now)
+    return {d for d, read in known.items() if read.dead and d.provider not in living}
 
 
 def _name(deployment: Deployment, identities: Mapping[tuple[str, str], str] | None) -> str:

@@ -314,7 +314,29 @@ def test_of_two_processes_the_sum_and_the_longer_rest_are_kept(make_pool):
     assert deployment.hard_until == pytest.approx(5.0 + HOUR)
     assert merged({"at": "damaged"}, ours, WALL, before={}) == ours
     assert merged(row, ours, WALL, before=ours)["windows"] == row["windows"]
-    assert merged(row, ours, WALL, before=row) == {**ours, "rests": row["rests"]}
+    assert merged(row, ours, WALL, before=row) == ours  # told of the rest, and it is over
+
+
+def test_a_rest_that_was_lifted_does_not_come_back_from_the_store(make_pool):
+    """What this process stored and took back is gone; what another one said of the key stays."""
+    keys = [{"name": "a"}]
+    pool = make_pool(keys)
+    pool.fail(pool.lease(0.0), 0.0, Fault.AUTH)
+    dead = stored(pool, 0.0)["deployments"]["acme/a/m"]
+    pool.manager.revive("acme", "a")
+    ours = stored(pool, 1.0)["deployments"]["acme/a/m"]
+    assert merged(dead, ours, WALL, before=dead)["rests"] == {}
+    assert merged(dead, ours, WALL, before=ours)["rests"] == dead["rests"]
+
+
+def test_a_death_is_the_key_s_whatever_the_model(make_pool):
+    """Where all keys are dead, a model that they have only now does not bury them for good."""
+    first = make_pool([{"name": "a"}])
+    first.fail(first.lease(0.0), 0.0, Fault.AUTH)
+    pool = make_pool([{"name": "a", "models": ["m", "new"]}])
+    unbelieved = restore(pool.manager, stored(first, 0.0), 5.0, WALL)
+    assert not any(d.rests_at(5.0) for d in pool.deployments)
+    assert {d.model.name for d in unbelieved} == {"m"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
