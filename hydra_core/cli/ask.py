@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def ask(args: argparse.Namespace, terminal: Terminal) -> int:
     """Read a file and answer a question from it. Raises HydraError."""
     documents = _loaded(args.file)
-    _check_writable(args.report)
+    _check_writable(args.report, args.file)
     with _ready(args) as session:
         hydra = session.hydra
         plan = hydra.plan(
@@ -44,15 +44,15 @@ def ask(args: argparse.Namespace, terminal: Terminal) -> int:
                 )
             )
         health = hydra.health()
-    if args.report:
-        written = report(args.question, args.file, result, health)
-        Path(args.report).write_text(written, encoding="utf-8")
-        terminal.say(f"report written to {args.report}")
     if args.json:
         terminal.give(as_json.text(result))
     else:
         terminal.say("")
         show_answer(result, terminal)
+    if args.report and not _written(
+        args.report, report(args.question, args.file, result, health), terminal
+    ):
+        return exits.ERROR
     return exits.of_result(result)
 
 
@@ -86,10 +86,28 @@ def _loaded(file: str) -> tuple[Document, ...]:
     return load(Path(file).expanduser())
 
 
-def _check_writable(report: str | None) -> None:
-    """Fail before the first call, not after the last, where the report cannot be written."""
+def _check_writable(report: str | None, file: str) -> None:
+    """Fail before the first call, not after the last, where the report cannot be written.
+
+    Raises ConfigError and OSError.
+    """
     if report is None:
         return
     path = Path(report)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise ConfigError(f"--report {report!r}: name a file, in a folder that is there")
+    if path.exists() and path.samefile(Path(file).expanduser()):
+        raise ConfigError(f"--report {report!r}: this is the text to be read; name another file")
+    if path.is_file() or not path.exists():  # no pipe: its reader would take it for the end
+        path.open("a").close()
+
+
+def _written(path: str, report: str, terminal: Terminal) -> bool:
+    """Write the report; False, and words for it, where a disk would not take it after all."""
+    try:
+        Path(path).write_text(report, encoding="utf-8")
+    except OSError as error:
+        terminal.say(f"hydra-llm: the report was not written: {path}: {error.strerror or error}")
+        return False
+    terminal.say(f"report written to {path}")
+    return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Final, cast
 
 from hydra_core.cli import as_json, exits
 from hydra_core.cli.parser import parser
@@ -14,6 +14,7 @@ from hydra_core.messages import Chunk
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import AsyncGenerator
 
     from hydra_core.cli.session import Session
     from hydra_core.cli.terminal import Terminal
@@ -26,8 +27,8 @@ _WELCOME: Final = "Ask; Ctrl-D ends, /new forgets what was said."
 def chat(args: argparse.Namespace, terminal: Terminal) -> int:
     """Answer once, or as long as there are questions. Raises HydraError for a single one."""
     question = args.question
-    if question is None and (args.json or not sys.stdin.isatty()):
-        question = sys.stdin.read()
+    if question is None and (args.json or sys.stdin is None or not sys.stdin.isatty()):
+        question = "" if sys.stdin is None else sys.stdin.read()
         if not question.strip():
             parser().error("there is no question: give it as an argument or on stdin")
     with opened(configured(args.config)) as session:
@@ -93,13 +94,15 @@ async def _streamed(
 ) -> tuple[str, ReplyKind]:
     """Show the answer as it comes; gives its text and its kind."""
     text, last = "", Chunk()
-    chunks = session.hydra.astream(
+    stream = session.hydra.astream(
         messages, model=args.model, lane=args.lane, deadline=args.deadline
     )
     try:
-        async for last in chunks:
-            terminal.show_as_it_comes(last.text)
-            text += last.text
+        # What is left open when the output breaks would complain as the loop ends.
+        async with aclosing(cast("AsyncGenerator[Chunk]", stream)) as chunks:
+            async for last in chunks:
+                terminal.show_as_it_comes(last.text)
+                text += last.text
     finally:
         if text:
             terminal.show_as_it_comes("\n")

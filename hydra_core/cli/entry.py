@@ -29,9 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _command(args.command)(args, terminal)
         terminal.flush()
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter must not try to flush it again.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return exits.BROKEN_PIPE
     except KeyboardInterrupt:
         terminal.say("interrupted")
@@ -62,9 +60,19 @@ def _failed(error: Exception, told: str, args: argparse.Namespace, terminal: Ter
     if args.json:
         from hydra_core.cli import as_json
 
-        terminal.give(as_json.text(as_json.of_error(error, told)))
+        try:
+            terminal.give(as_json.text(as_json.of_error(error, told)))
+            terminal.flush()
+        except OSError:  # the output may be what went wrong
+            _leave_output()
     terminal.say(f"hydra-llm: {told}")
     return exits.ERROR
+
+
+def _leave_output() -> None:
+    """Nobody takes the output; the interpreter must not try to flush it again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _where(error: Exception) -> str:

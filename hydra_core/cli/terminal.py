@@ -5,6 +5,7 @@ rich is imported only for a terminal; a pipe or a file gets plain text, unwrappe
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import textwrap
@@ -40,7 +41,8 @@ def printable(text: str) -> str:
 class Terminal:
     """The two streams of a command, and what is known of the terminal behind each."""
 
-    def __init__(self, out: TextIO, err: TextIO) -> None:
+    def __init__(self, out: TextIO | None, err: TextIO | None) -> None:
+        """None is a stream that was closed before the process began: nobody listens."""
         self._out = _lenient(out)
         self._err = _lenient(err)
 
@@ -139,8 +141,10 @@ def _console(stream: TextIO) -> Console | None:
     return Console(file=stream)
 
 
-def _lenient(stream: TextIO) -> TextIO:
+def _lenient(stream: TextIO | None) -> TextIO:
     """A stream that replaces what its encoding cannot write, rather than fail."""
+    if stream is None:
+        return io.StringIO()
     reconfigure: Any = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")

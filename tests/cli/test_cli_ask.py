@@ -1,6 +1,7 @@
 """`hydra-llm ask` and `plan`: what a reader gets, and what a script can rely on."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +117,23 @@ def test_a_report_that_cannot_be_written_costs_no_call(run, book, config, provid
     assert ended.status == 1
     assert "--report" in ended.err
     assert provider.log == ()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+def test_a_report_that_fails_at_last_costs_no_answer(run, book, config):
+    """A disk that is full by then: the answer is printed all the same, and the status says so."""
+    ended = run("ask", book, QUESTION, "--config", config, "--json", "--report", "/dev/full")
+    assert ended.status == 1
+    assert "Pew" in ended.json["text"]
+    assert "the report was not written: /dev/full: No space left" in ended.err
+
+
+def test_a_report_never_takes_the_place_of_the_text(run, book, config, provider):
+    """The same file as source and report is a slip, and told before anything is lost."""
+    before = book.read_bytes()
+    ended = run("ask", book, QUESTION, "--config", config, "--report", book)
+    assert (ended.status, book.read_bytes(), provider.log) == (1, before, ())
+    assert "--report" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,44 @@ def test_a_reader_who_leaves_is_no_error(book):
     assert command.wait() == 141
     assert "Traceback" not in told
     assert "Broken" not in told
+
+
+def test_a_reader_who_leaves_in_the_middle_of_a_stream_is_no_error_either(write):
+    """What was still to come is let go of in order: nothing is said of it."""
+    with FakeProvider(["k"]) as echo:
+        question = "word " * 5_000
+        command = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [*PROGRAM, "chat", question, "--config", str(write(echo))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        command.stdout.close()
+        told = command.stderr.read()
+        command.stderr.close()
+        assert (command.wait(), told) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_output_that_takes_nothing_is_told_in_words(config, form):
+    """A full disk behind stdout: status 1 and one line, not a traceback."""
+    with Path("/dev/full").open("w") as full:
+        command = [*PROGRAM, "chat", "Ahoy", "--config", str(config), *form]
+        ended = subprocess.run(  # noqa: S603 - our own interpreter
+            command, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.decode().splitlines()[-1] == "hydra-llm: error: No space left on device"
+    assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_was_closed_before_is_no_fault(run, config, monkeypatch, name):
+    """As under a service manager or after `2>&-`: the command does what it can without it."""
+    monkeypatch.setattr(f"sys.{name}", None)
+    question = [] if name == "stdin" else ["Ahoy"]
+    ended = run("chat", *question, "--config", config)
+    assert ended.status == (2 if name == "stdin" else 0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT is not sent to one process there")
