@@ -6,7 +6,9 @@ from contextlib import aclosing, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from hydra_core.engine.faults import FAULTS, Next
 from hydra_core.errors import HydraError, RequestRejected, StreamBroken
+from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -74,8 +76,7 @@ class Parts:
         if isinstance(error, StreamBroken):
             self._text += error.partial
             self._left -= 1
-            late = self._clock() >= self._ends
-            if error.partial and self._left > 0 and not late and not self._request.needs_structure:
+            if error.partial and self._may_go_on(error):
                 return
         if not self._text:
             raise error from None
@@ -86,6 +87,13 @@ class Parts:
                 f"continued: {told}\nThe text so far is in .partial"
             )
         raise StreamBroken(told, partial=self._text, attempts=self._attempts) from None
+
+    def _may_go_on(self, error: StreamBroken) -> bool:
+        """Whether to ask another key; never for the rest of what a provider refused to say."""
+        faults = [Fault(attempt.outcome) for attempt in error.attempts[-1:]]
+        refused = any(FAULTS[fault].next is Next.STOP for fault in faults)
+        late = self._clock() >= self._ends
+        return self._left > 0 and not (late or refused or self._request.needs_structure)
 
     def _messages(self) -> list[Message]:
         if not self._text:

@@ -69,6 +69,6 @@ class Credit:
         self, deployments: Iterable[Deployment], now: float
     ) -> tuple[QuotaGroup, int] | None:
         """Which of them can pay for the longest answer, and its tokens; None: none worth it."""
-        found = ((self.of(d.group, now) or 0, d.group) for d in deployments)
-        tokens, group = max(found, key=lambda pair: pair[0])
-        return (group, tokens) if tokens >= _WORTH_ASKING else None
+        known = ((d.group, self.of(d.group, now) or 0) for d in deployments)
+        worth = (pair for pair in known if pair[1] >= _WORTH_ASKING)
+        return max(worth, key=lambda pair: pair[1], default=None)

@@ -39,6 +39,8 @@ _LONGEST_PARK: Final = 5.0
 _LONGEST_BEHIND: Final = 30.0  # for those of whom many stand behind one that looks
 # An attempt that gets less, in seconds, could only be charged and blamed for its timeout.
 _TOO_SHORT: Final = 0.005
+# Credit that others spend meanwhile may pay for less again; so often it is followed down.
+_LOWERINGS: Final = 4
 _attempt = drafted(Attempt)
 _reply = drafted(Reply)
 
@@ -54,6 +56,7 @@ class Dispatch:
         "_error",
         "_kept",
         "_lease",
+        "_lowered",
         "_parked_at",
         "_patience",
         "_retaken",
@@ -81,6 +84,7 @@ class Dispatch:
         limit = request.deadline if request.deadline is not None else patience.timeout
         self._deadline = now + limit
         self._avoid: set[object] = set()
+        self._lowered = 0
         if route.windowed or route.credit.said:
             self._avoid = too_small(route, size, now)
             self._ask_for_less(now)
@@ -319,17 +323,27 @@ class Dispatch:
         """Ask for an answer of as many tokens as an account can pay for, where that helps.
 
         Without a number, providers that are paid in advance want the credit for the
-        longest answer that the model can give.
+        longest answer that the model can give. What the last calls cost lowers it again.
         """
-        found = within_credit(self._route, self._size, self._avoid, now)
-        if found is None or not self.request.messages:
+        said = replace(self._size, max_tokens=None) if self._lowered else self._size
+        found = within_credit(self._route, said, self._avoid, now)
+        if found is None or not self.request.messages or self._lowered >= _LOWERINGS:
             return False
         group, tokens = found
         params = {**self.request.params, "max_tokens": tokens}
         self.request = replace(self.request, params=params)
         self._size = replace(self._size, max_tokens=tokens)
+        self._lowered += 1
         self._avoid.discard(group)
         return not avoids_all(self._avoid, self._route)
+
+    def _ask_as_said(self) -> None:
+        """Take back what was lowered for the sake of one account: others have their own credit."""
+        if self._lowered:
+            params = {name: of for name, of in self.request.params.items() if name != "max_tokens"}
+            self.request = replace(self.request, params=params)
+            self._size = replace(self._size, max_tokens=None)
+            self._lowered = 0
 
     def abandon(self, manager: KeyManager, now: float, *, usage: Usage | None = None) -> None:
         """End the journey wherever it is; idempotent, synchronous, blames nobody.

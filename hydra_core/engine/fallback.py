@@ -8,6 +8,7 @@ from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.exclusion import too_small
 from hydra_core.engine.steps import GiveUp
 from hydra_core.errors import DeadlineExceeded, PoolExhausted, RequestRejected
+from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
     from hydra_core.engine.key_manager import KeyManager
@@ -59,13 +60,19 @@ class FallbackDispatch(Dispatch):
             return False
         self._error = None
         self._route = smaller
+        self._ask_as_said()
         self._avoid = too_small(smaller, self._size, now)
         self._ask_for_less(now)
         return True
 
     def _beyond_every_limit(self, error: HydraError) -> bool:
-        """No key's limit, budget or window would ever take it; another model may, with its own."""
-        return isinstance(error, RequestRejected) and not self.attempts
+        """No key's limit, budget or window would ever take it; another model may, with its own.
+
+        So it may where a provider said so and not we: its word is of that model's limit alone.
+        """
+        return isinstance(error, RequestRejected) and (
+            not self.attempts or self.attempts[-1].outcome == Fault.REQUEST_TOO_LARGE
+        )
 
     def _joined(self, before: PoolExhausted, last: HydraError) -> PoolExhausted:
         """One error for both routes. What a smaller model refused, the larger may take later."""

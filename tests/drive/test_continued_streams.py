@@ -95,3 +95,19 @@ def test_another_word_is_refused(caller, pool, serve):
     with pytest.raises(RequestRejected, match="on_broken must be 'raise' or 'continue'"):
         caller.stream(pool(fake), "recite", on_broken="retry")
     assert fake.log == ()
+
+
+class Refuser:
+    """Breaks off, as a provider does that does not want to say more."""
+
+    def answer(self, _body):
+        return FakeAnswer(TEXT, finish_reason="content_filter")
+
+
+def test_what_a_provider_refuses_to_say_is_asked_of_nobody_else(caller, pool, serve):
+    """A refused content never rotates keys, in the midst of an answer neither."""
+    fake = serve(["key-a", "key-b", "key-c"], answer=Refuser())
+    _, error = caller.shown(pool(fake), "recite", on_broken="continue")
+    assert isinstance(error, StreamBroken)
+    assert (error.partial, [a.outcome for a in error.attempts]) == (TEXT, ["content_filter"])
+    assert len(fake.log) == 1

@@ -89,3 +89,42 @@ def test_explain_tells_the_credit(world):
         rows = foreseen(world.pool.manager, request, 2.0, falling_back=False, max_wait=0.0)
         assert (rows[0]["key"], rows[0]["chosen"]) == (chosen, True)
         assert why in rows[1]["why"]
+
+
+def test_credit_that_shrinks_is_followed_down(make_pool, make_world, ok, refuse):
+    """Each answer costs some, so what was affordable last time is refused: less is asked for."""
+    credit = 1000
+
+    def judge(_lease, _):
+        nonlocal credit
+        if (world.begun[-1].request.max_tokens or 9999) > credit:
+            return 0.1, refuse(Fault.REQUEST_TOO_LARGE, status=402, affordable_tokens=credit)
+        credit -= 60
+        return 0.1, ok()
+
+    world = make_world(make_pool([{"name": "k1"}]), judge)
+    assert ask(world, None, None, None) == ["k1"] * 6
+    assert [journey.request.max_tokens for journey in world.begun] == [1000, 940, 880]
+    assert (len(world.replies), world.errors) == (3, [])
+
+
+def test_an_account_that_contradicts_itself_is_not_asked_for_ever(
+    make_pool, make_world, refuse
+):
+    """One that refuses what it said it can pay for ends with its own words."""
+    poor = refuse(Fault.REQUEST_TOO_LARGE, status=402, affordable_tokens=CREDIT)
+    world = make_world(make_pool([{"name": "k1"}]), lambda *_: (0.1, poor))
+    assert ask(world, None) == ["k1"] * 5
+    ((_, error),) = world.errors
+    assert (type(error), error.status) == (RequestRejected, 402)
+
+
+def test_explain_bears_credit_with_no_smaller_model(world):
+    """Credit that pays for nothing worth asking leaves a row that says so."""
+    world = world("k1")
+    (deployment,) = world.pool.deployments
+    world.pool.manager.routes.credit.heard(deployment.group, 30, 0.0, 1.0)
+    request = ChatRequest([{"role": "user", "content": "hi"}])
+    (row,) = foreseen(world.pool.manager, request, 2.0, falling_back=True, max_wait=0.0)
+    assert (row["chosen"], row["starts_in"]) == (False, None)
+    assert "at most 30 tokens" in row["why"]

@@ -98,3 +98,17 @@ def test_a_rejected_request_does_not_step_down(journey, refuse):
     call.report(pool.manager, refuse(Fault.BAD_REQUEST, status=400), 1.1)
     assert isinstance(call.next_step(pool.manager, 1.1).error, RequestRejected)
     assert pool.by("k1", "small").calls == 0
+
+
+def test_a_request_too_large_for_one_model_goes_to_the_smaller(journey, refuse):
+    """What a provider says of one model's limit or credit holds for that model alone."""
+    pool, call = journey(large=2)
+    call.next_step(pool.manager, 1.0)
+    poor = refuse(Fault.REQUEST_TOO_LARGE, status=402, affordable_tokens=100)
+    call.report(pool.manager, poor, 1.1)
+    assert call.next_step(pool.manager, 1.1).lease.deployment.model.name == "large"
+    assert call.request.max_tokens == 100
+    none = refuse(Fault.REQUEST_TOO_LARGE, status=402, affordable_tokens=5)
+    call.report(pool.manager, none, 1.2)
+    assert call.next_step(pool.manager, 1.2).lease.deployment.model.name == "small"
+    assert call.request.max_tokens is None
