@@ -33,18 +33,18 @@ _LEAP: Final = 0.25
 _LIKELY: Final = 25
 
 # Looking back takes as long as there are calls, so it is done so many times in one period.
-_LOOKS: Final = 16.0
+_TIMES: Final = 16.0
 
 
 @dataclass(slots=True)
-class Looks:
-    """When what went before was last looked at."""
+class Seldom:
+    """When something costly, such as a look at all that went before, was last done."""
 
     last: float = -NEVER
 
     def due(self, length: float, now: float) -> bool:
-        """Look again: True at most 16 times in a period of `length` seconds."""
-        if now - self.last < length / _LOOKS:
+        """Do it again: True at most 16 times in a period of `length` seconds."""
+        if now - self.last < length / _TIMES:
             return False
         self.last = now
         return True
@@ -66,7 +66,7 @@ class Guess:
     step: float = field(init=False)
     high: float = NEVER
     busy: bool = False
-    looks: Looks = field(default_factory=Looks)
+    looks: Seldom = field(default_factory=Seldom)
 
     def __post_init__(self) -> None:
         self.step = _LEAP if self.patience < PATIENCE else _STEP

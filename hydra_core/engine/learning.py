@@ -13,7 +13,7 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.lesson import opened
-from hydra_core.engine.supposition import guess, weigh
+from hydra_core.engine.supposition import suppose, weigh_rivals
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, MINUTE
 
@@ -58,7 +58,7 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
         if window is not None:
             _count(window, verdict, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
-        guess(group, group.study, lease, verdict, lesson)
+        suppose(group, group.study, lease, verdict, lesson)
 
 
 def _count(window: Window, verdict: Verdict, now: float) -> None:
@@ -109,7 +109,7 @@ def served(lease: Lease, now: float) -> None:
     if study is not None and study.guesses:
         study.passed(lease.used, now)
         if study.case is not None and study.case.rival is not None:
-            weigh(group, study, study.case, now)
+            weigh_rivals(group, study, study.case, now)
 
 
 def _stated(

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.guess import PATIENCE, UNSURE, Looks
+from hydra_core.engine.guess import PATIENCE, UNSURE, Seldom
 from hydra_core.engine.inference import Refused, bucket_limits, sliding_limits
 from hydra_core.engine.lesson import opened
 
@@ -61,8 +61,8 @@ class Case:
     before: float | None = None
     estimate: Estimate | None = None
     rival: Estimate | None = None
-    looks: Looks = field(default_factory=Looks)
-    trials: Looks = field(default_factory=Looks)
+    looks: Seldom = field(default_factory=Seldom)
+    trials: Seldom = field(default_factory=Seldom)
 
     def needs(self, estimate: Estimate) -> float:
         """What a request like the refused one takes of a limit."""
@@ -75,7 +75,7 @@ class Case:
         return PATIENCE if sure else UNSURE
 
 
-def guess(
+def suppose(
     group: QuotaGroup, study: Study, lease: Lease, verdict: Verdict, lesson: Lesson
 ) -> None:
     """A refusal of this lease named no limit: suppose the one that explains it best."""
@@ -112,7 +112,7 @@ def _judge(group: QuotaGroup, study: Study, case: Case) -> None:
         return
     likeliest, estimate = suspects[0]
     _acquit(group, study, estimate)
-    _suppose(group, study, estimate, case)
+    _put_in_force(group, study, estimate, case)
     for surprise, rival in suspects[1:]:
         if surprise > _NO_RIVAL * likeliest and group.window(rival.kind, rival.length) is None:
             case.rival = rival
@@ -166,7 +166,7 @@ def _surprise(group: QuotaGroup, study: Study, estimate: Estimate) -> float:
     return estimate.surprise * (1.0 if agrees else _CONTRARY)
 
 
-def _suppose(group: QuotaGroup, study: Study, estimate: Estimate, case: Case) -> None:
+def _put_in_force(group: QuotaGroup, study: Study, estimate: Estimate, case: Case) -> None:
     """Put the limit that refused in force, and count as the provider must have counted."""
     study.supposed_at, study.case = case.lesson.now, case
     window, limit = group.window(estimate.kind, estimate.length), estimate.limit
@@ -211,7 +211,7 @@ def _drop(group: QuotaGroup, study: Study, window: Window) -> None:
     study.guesses.pop(window, None)
 
 
-def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
+def weigh_rivals(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
     """A call went well: it may tell which of two rivals is true, or be time to ask."""
     window, rival, held = case.window, case.rival, case.estimate
     if window is None or rival is None or held is None:
@@ -222,7 +222,7 @@ def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
         return
     if case.looks.due(length, now):
         if study.least(held.kind, held.length, shape, now) >= held.high:
-            _swap(group, study, case, now)
+            _swap(group, study, case, window, rival, now)
             case.rival = None
             return
         if study.least(rival.kind, rival.length, shape, now) >= rival.high:
@@ -231,14 +231,13 @@ def weigh(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
     if window.room(now) < case.needs(held) and case.trials.due(length, now):
         used = study.used(rival.kind, rival.length, shape, rival.limit, now)
         if used + case.needs(rival) <= rival.limit:
-            _swap(group, study, case, now)
+            _swap(group, study, case, window, rival, now)
 
 
-def _swap(group: QuotaGroup, study: Study, case: Case, now: float) -> None:
-    """Put the rival in force, in the light of all calls."""
-    window, rival = case.window, case.rival
-    if window is None or rival is None:  # pragma: no cover - there are two to swap
-        raise AssertionError
+def _swap(
+    group: QuotaGroup, study: Study, case: Case, window: Window, rival: Estimate, now: float
+) -> None:
+    """Put the rival in force in place of `window`, in the light of all calls."""
     _drop(group, study, window)
     lesson = case.lesson._replace(now=now)
     length = rival.length / lesson.scale
