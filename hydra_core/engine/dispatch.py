@@ -91,7 +91,7 @@ class Dispatch:
         self._tried: set[object] = set()
         self._ticket: Ticket | None = None
         self._lease: Lease | None = None
-        self._parked_at: float | None = None
+        self._parked_at = now  # counts while there is a ticket
         self._waited = 0.0
         self._answered: Reply | None = None
         self._kept: Reply | None = None
@@ -121,8 +121,9 @@ class Dispatch:
         lease = self._take(manager, now)
         if lease is not None:
             return self._send(lease, now)
-        if self._ticket is None:
-            self._ticket = manager.join(
+        ticket = self._ticket
+        if ticket is None:
+            ticket = self._ticket = manager.join(
                 self._route, self._size, self._avoid, self.request.priority, now
             )
             self._parked_at = now
@@ -131,7 +132,7 @@ class Dispatch:
                 return self._send(lease, now)
             if manager.room.overfull:
                 return self._refuse(manager, self._promise(manager, now), now)
-        return self._wait(manager, now)
+        return self._wait(ticket, manager, now)
 
     def _retake(self, manager: KeyManager, kept: Reply, now: float) -> Step:
         """Ask one other for a reply that is not in form, if it can start at once."""
@@ -156,24 +157,18 @@ class Dispatch:
         return manager.lease(self._route, self._size, self._avoid, now)
 
     def _send(self, lease: Lease, now: float) -> Send:
-        if self._parked_at is not None:
-            self._waited += now - self._parked_at
-            self._parked_at = None
-        self._ticket = None
+        if self._ticket is not None:
+            self._stop_waiting(now)
         self._lease = lease
         self._begun = now
         timeout = min(self._patience.attempt_timeout, self._deadline - now)
         return Send(lease, timeout, self._deadline)
 
-    def _wait(self, manager: KeyManager, now: float) -> Step:
+    def _wait(self, ticket: Ticket, manager: KeyManager, now: float) -> Step:
         """Park until the earliest start, or give up at once when that is too late."""
-        ticket = self._ticket
-        if ticket is None:  # pragma: no cover - next_step joins the line before it waits
-            raise AssertionError
         max_wait = self.request.max_wait
         allowed = self._patience.max_wait if max_wait is None else max_wait
-        parked_at = now if self._parked_at is None else self._parked_at
-        waited = self._waited + now - parked_at
+        waited = self._waited + now - self._parked_at
         limit = min(self._deadline - _TOO_SHORT, now + allowed - waited)
         if ticket.start <= limit and now < limit:
             return self._park(ticket, ticket.start, now)
@@ -351,8 +346,7 @@ class Dispatch:
         A request that was on its way may have been charged: its booking stays, or
         becomes what a broken-off stream had shown (`usage`).
         """
-        if self._ticket is not None:
-            self._drop_ticket(manager, now)
+        self._drop_ticket(manager, now)
         lease, self._lease = self._lease, None
         if lease is not None and not lease.settled:
             if usage is None or not usage.total_tokens:
@@ -362,9 +356,13 @@ class Dispatch:
             manager.settle(lease, now, tokens=float(usage.total_tokens), usd=cost)
 
     def _drop_ticket(self, manager: KeyManager, now: float) -> None:
+        ticket = self._stop_waiting(now)
+        if ticket is not None:
+            manager.leave(ticket, now)
+
+    def _stop_waiting(self, now: float) -> Ticket | None:
+        """The ticket with which this journey waited until now, if it did."""
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            if self._parked_at is not None:
-                self._waited += now - self._parked_at
-                self._parked_at = None
-            manager.leave(ticket, now)
+            self._waited += now - self._parked_at
+        return ticket
