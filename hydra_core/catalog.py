@@ -12,8 +12,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal, get_args
 
+from hydra_core.wire import WindowShape as WindowShape  # noqa: TC001 - config_parts reads it here
+
 Dialect = Literal["openai", "gemini", "anthropic", "azure"]
-WindowShape = Literal["sliding", "bucket", "fixed"]
 
 ROLLING = "rolling"
 """`day_rule` of a day's limit that refills all the time; otherwise a zone's midnight."""

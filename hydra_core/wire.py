@@ -20,6 +20,9 @@ DAY = 86_400.0
 
 LimitKind = Literal["requests", "tokens", "concurrency"]
 
+WindowShape = Literal["sliding", "bucket", "fixed"]
+"""How a provider counts a limit: over the last seconds, as a refilling bucket, or by resets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

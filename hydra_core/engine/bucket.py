@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Self
 
-from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, Window, guard_of
+from hydra_core.engine.windows import AMOUNT, DATE, NEVER, OURS, Charge, Window, guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,8 @@ class Bucket(Window):
     """
 
     __slots__ = ("_charged", "_guard", "_level", "_others", "_peaks", "_since")
+
+    shape = "bucket"
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -76,7 +78,7 @@ class Bucket(Window):
         while self._peaks and self._peaks[-1][1] <= peak:
             self._peaks.pop()
         self._peaks.append((self._charged, peak))
-        return [self._charged, amount, 1.0]
+        return [self._charged, amount, OURS]
 
     def settle(
         self,

@@ -8,12 +8,10 @@ seconds, so a scaled configuration needs no thought by the reader.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hydra_core.wire import LimitKind
-
-WindowShape = Literal["sliding", "bucket", "fixed"]
+    from hydra_core.wire import LimitKind, WindowShape
 
 
 @dataclass(frozen=True, slots=True)

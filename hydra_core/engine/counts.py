@@ -32,11 +32,7 @@ _FEW: Final = 4
 _ALL: Final = 1 << 30
 _LONGEST: Final = 32 * 86_400.0  # a month; no provider's window is longer
 _MOST: Final = 1e12  # tokens; a larger number is damage
-_SHAPES: Final[Mapping[type, str]] = {
-    SlidingWindow: "sliding",
-    Bucket: "bucket",
-    FixedWindow: "fixed",
-}
+_SHAPES: Final = frozenset(kind.shape for kind in (SlidingWindow, Bucket, FixedWindow))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ def _told(window: Window, guess: Guess | None, now: float, wall: float) -> dict[
         "length": window.length,
         "limit": window.limit,
         "configured": window.configured,
-        "shape": _SHAPES[type(window)],
+        "shape": window.shape,
         "returns": [[wall + wait, amount] for wait, amount in _pieces(window, now)],
     }
     if isinstance(window, FixedWindow):
@@ -141,7 +137,7 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     AttributeError for a row that makes no sense.
     """
     length = plain_number(row["length"], 1e-3, _LONGEST)
-    if row["kind"] not in ("requests", "tokens") or row["shape"] not in _SHAPES.values():
+    if row["kind"] not in ("requests", "tokens") or row["shape"] not in _SHAPES:
         raise ValueError("no kind of limit")
     present, limit = max(taken, wall), plain_number(row["limit"], 1e-3, _MOST)
     returns = []

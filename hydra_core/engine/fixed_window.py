@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from hydra_core.engine.windows import AMOUNT, DATE, NEVER, Charge, Window, guard_of
+from hydra_core.engine.windows import AMOUNT, DATE, NEVER, OURS, Charge, Window, guard_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,6 +31,8 @@ class FixedWindow(Window):
         "_others",
         "resets_at",
     )
+
+    shape = "fixed"
 
     def __init__(
         self,
@@ -100,9 +102,9 @@ class FixedWindow(Window):
         self.used(now)
         self.spent += amount
         if now < self.resets_at - self._guard:
-            return [self._epoch, amount, 1.0]
+            return [self._epoch, amount, OURS]
         self._carried += amount
-        return [self._epoch + 1.0, amount, 1.0]
+        return [self._epoch + 1.0, amount, OURS]
 
     def settle(
         self, charge: Charge, amount: float, now: float, *, answered: bool = True

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hydra_core.engine.allowance import shared_budgets
-from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.engine.choice import allowed_at, start_of
 from hydra_core.engine.explanation import DISABLED, READY, hindrance
-from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.wire import DAY, MINUTE
@@ -83,13 +81,12 @@ def _free_at(deployment: Deployment, now: float) -> float:
 
 
 def _window(window: Window, now: float) -> WindowCapacity:
-    shape = {Bucket: "bucket", FixedWindow: "fixed"}.get(type(window), "sliding")
     return WindowCapacity(
         kind=window.kind,
         window=window.length,
         limit=window.limit,
         used=window.used(now),
-        shape=shape,  # type: ignore[arg-type]
+        shape=window.shape,
         frees=tuple(window.frees(now, _FREES)),
     )
 
@@ -117,7 +114,7 @@ def _budgeted(members: list[Deployment], now: float) -> Iterator[WindowCapacity]
 
 
 def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[dict[str, Any]]]:
-    """One row per key, by provider, over all its models: the shape of DESIGN's health report."""
+    """One row per key, by provider, over all its models: as the health report has them."""
     by_key: dict[tuple[str, str], list[Deployment]] = {}
     for deployment in manager.deployments:
         by_key.setdefault((deployment.provider, deployment.key), []).append(deployment)

@@ -14,7 +14,6 @@ from collections import deque
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.guess import PATIENCE, Guess
 from hydra_core.engine.windows import NEVER
 
@@ -164,8 +163,8 @@ class Study:
             window = guess.window
             used = window.used(now)
             if used > window.limit:
-                shape = "bucket" if isinstance(window, Bucket) else "sliding"
-                window.limit = max(window.limit, self.least(window.kind, window.length, shape, now))
+                proved = self.least(window.kind, window.length, window.shape, now)
+                window.limit = max(window.limit, proved)
             # Who holds back one more like this is near, however far from its limit it stands.
             more = tokens if window.kind == "tokens" else 1.0
             if used + more > _NEAR * window.limit and self._busy(guess, more, now):

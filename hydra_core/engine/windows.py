@@ -13,12 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hydra_core.wire import LimitKind
+    from hydra_core.wire import LimitKind, WindowShape
 
 NEVER: Final = float("inf")
 
@@ -57,6 +57,8 @@ class Window(ABC):
     """
 
     __slots__ = ("configured", "kind", "length", "limit", "spent", "steady_until", "tentative")
+
+    shape: ClassVar[WindowShape]
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
@@ -126,6 +128,8 @@ class SlidingWindow(Window):
     """
 
     __slots__ = ("_charges", "_guard")
+
+    shape = "sliding"
 
     def __init__(
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
