@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import orjson
 
 from hydra_core.errors import RequestRejected
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 _BOM: Final = b"\xef\xbb\xbf"  # some proxies write one before a body
 
@@ -70,9 +66,8 @@ def scrub(value: Any) -> Any:
 
     Raises RecursionError for a value that nests too deep.
     """
-    leaf: Callable[[str], str] = _without_surrogates
     if isinstance(value, str):
-        return leaf(value)
+        return _without_surrogates(value)
     if isinstance(value, dict):
         return {scrub(key): scrub(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

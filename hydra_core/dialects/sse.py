@@ -13,7 +13,6 @@ from typing import Final
 LINE_CAP: Final = 1 << 20  # bytes of one line, and of one event's data
 STRAY_CAP: Final = 1 << 16  # bytes kept of a body that turns out to be no event stream
 
-_CR: Final = 13
 _ENDS: Final = b"\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
 

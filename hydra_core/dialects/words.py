@@ -105,23 +105,19 @@ def limit_words(error: ProviderError) -> LimitWords:
     return replace(amounts, kind=_kind(error), window=_window(error.words))
 
 
-def window_of_quota(quota: str) -> float | None:
-    """The window of a Google quota id such as `GenerateRequestsPerDayPerProjectPerModel`."""
-    return _window(quota.lower())
-
-
 def amount_after(words: str, phrase: str) -> float | None:
     """The number that follows a phrase (a pattern without groups), if any."""
     return _first(words, phrase + _AMOUNT)
 
 
 def _quota_words(quotas: tuple[tuple[str, str], ...], amounts: LimitWords) -> LimitWords:
-    quota, value = max(quotas, key=lambda pair: window_of_quota(pair[0]) or 0.0)
+    """Of several quotas the longest; its id is like `GenerateRequestsPerDayPerProjectPerModel`."""
+    quota, value = max(quotas, key=lambda pair: _window(pair[0].lower()) or 0.0)
     limit = _amount(value)
     return replace(
         amounts,
         kind="tokens" if "token" in quota.lower() else "requests",
-        window=window_of_quota(quota),
+        window=_window(quota.lower()),
         limit=amounts.limit if limit is None else limit,
     )
 

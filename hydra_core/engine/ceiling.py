@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.windows import NEVER
+
 if TYPE_CHECKING:
     from hydra_core.engine.echo import Echo
 
@@ -29,7 +31,6 @@ _GROWS: Final = 32.0  # so many calls earn one more at once
 _QUICKENS: Final = 64.0  # and so many half the gap; with the cube of their number
 _RISES: Final = 10.0  # until one more is tried
 _RISES_LAST: Final = 1280.0
-_NEVER: Final = float("inf")
 
 
 class SlowStart:
@@ -43,7 +44,7 @@ class SlowStart:
         self._echo: Echo | None = None
         self._gap = gap
         self._sent = 0.0
-        self._sent_at = -_NEVER
+        self._sent_at = -NEVER
 
     def sent(self, now: float, echo: Echo | None = None) -> None:
         """A call goes out, to where refusals are heard after `echo`."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from hydra_core.engine.windows import NEVER
+
 # What a network and the provider's door may take, whatever the answers take ...
 _NETWORK: Final = 0.25
 # ... and how much of its quickest answer a busy provider may take to refuse: but where an
@@ -18,7 +20,6 @@ _NETWORK: Final = 0.25
 _SHARE: Final = 1.0 / 3.0
 _DOOR: Final = 0.5
 _MARGIN: Final = 1.5
-_UNKNOWN: Final = float("inf")
 
 
 class Echo:
@@ -28,7 +29,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.seconds: float | None = None  # until a refusal is heard; None: nothing was heard yet
-        self._answer = _UNKNOWN
+        self._answer = NEVER
         self._refusal = 0.0
 
     def answered(self, latency: float) -> None:

@@ -97,14 +97,12 @@ class Queue:
         self.tickets.insert(at, ticket)
         self.tokens += ticket.size.rough_tokens
 
-    def leave(self, ticket: Ticket) -> bool:
-        """Be served, or give up; False when it did not stand here."""
+    def leave(self, ticket: Ticket) -> None:
+        """Be served, or give up. Leaving twice is harmless."""
         at = self.ahead(ticket.order)
-        if at == len(self.tickets) or self.tickets[at] is not ticket:
-            return False
-        del self._orders[at], self.tickets[at]
-        self.tokens -= ticket.size.rough_tokens
-        return True
+        if at < len(self.tickets) and self.tickets[at] is ticket:
+            del self._orders[at], self.tickets[at]
+            self.tokens -= ticket.size.rough_tokens
 
     def ahead(self, order: tuple[int, int]) -> int:
         """How many are served before whoever has this order."""
@@ -133,19 +131,15 @@ class WaitingLine:
         queue.join(ticket)
         return queue.tickets[0] is ticket
 
-    def leave(self, ticket: Ticket) -> bool:
-        """Be served, or give up; False when it did not stand here. Leaving twice is harmless."""
+    def leave(self, ticket: Ticket) -> None:
+        """Be served, or give up. Leaving twice is harmless."""
         queue = self.queues.get(ticket.kind)
-        stood = queue is not None and queue.leave(ticket)
-        if queue is not None and not queue:
-            del self.queues[ticket.kind]
-        return stood
+        if queue is not None:
+            queue.leave(ticket)
+            if not queue:
+                del self.queues[ticket.kind]
 
     def first(self, count: int) -> list[Ticket]:
         """The next `count` tickets in the order of this line."""
         queues = (queue.tickets for queue in self.queues.values())
         return list(islice(merge(*queues, key=lambda ticket: ticket.order), count))
-
-    def ahead(self, ticket: Ticket) -> int:
-        """How many are served before this one."""
-        return sum(queue.ahead(ticket.order) for queue in self.queues.values())

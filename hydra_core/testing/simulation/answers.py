@@ -7,6 +7,7 @@ it what was meant.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -82,13 +83,8 @@ def answer_of(sent: Sent, outcome: Outcome) -> Answer:
 def _with_numbers(verdict: Verdict, refusal: Refusal) -> Verdict:
     kinds: Mapping[str, LimitKind] = {"r": "requests", "t": "tokens", "c": "concurrency"}
     kind = kinds[refusal.name[0]]
-    return Verdict(
-        fault=verdict.fault,
-        status=verdict.status,
-        message=verdict.message,
-        retry_after=verdict.retry_after,
-        scope_hint=verdict.scope_hint,
-        whole_account=verdict.whole_account,
+    return replace(
+        verdict,
         kind=kind,
         window=WINDOW_SECONDS.get(refusal.name),
         limit=None if kind == "concurrency" else float(refusal.limit),

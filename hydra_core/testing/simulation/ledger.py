@@ -92,7 +92,7 @@ class Ledger:
         """
         place = (sent.key.account, sent.model.name)
         for reading in outcome.readings:
-            if reading.remaining is None or reading.window is None:
+            if reading.remaining is None:
                 continue
             name = NAMES[reading.kind, reading.window]
             level = self._levels.get((place, name))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from random import Random
 
-    from hydra_core.engine.deployment import Lease
     from hydra_core.messages import Usage
     from hydra_core.testing.keys import LimitName
     from hydra_core.testing.simulation.faults import Spell, Trouble
@@ -57,7 +56,6 @@ class Sent:
         "closed",
         "decided_at",
         "key",
-        "lease",
         "model",
         "number",
         "plan",
@@ -74,15 +72,14 @@ class Sent:
         plan: ProviderPlan,
         key: KeyPlan,
         model: ModelPlan,
-        lease: Lease,
+        booked: float,
     ) -> None:
         self.number = number
         self.call = call
         self.plan = plan
         self.key = key
         self.model = model
-        self.lease = lease
-        self.booked = lease.tokens
+        self.booked = booked
         self.usage: Usage = call.usage(model)
         self.sent_at = 0.0
         self.decided_at = 0.0
@@ -95,7 +92,8 @@ class Outcome:
     """What the provider does with a request.
 
     `seconds` until the answer leaves, None: never. `wait` is the wait in seconds that
-    it states; `refusal` the limit that refused, `never_fits` when no wait would help.
+    it states; `refusal` the limit that refused; `whole_account`: it holds for all models
+    of the account; `readings` are what the headers state of the limits.
     """
 
     seconds: float | None

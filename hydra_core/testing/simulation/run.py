@@ -15,7 +15,7 @@ from hydra_core.engine.steps import Patience
 from hydra_core.messages import Fault
 from hydra_core.testing.simulation.audit import Audit
 from hydra_core.testing.simulation.caller import KILLED, Caller
-from hydra_core.testing.simulation.faults import make_spells
+from hydra_core.testing.simulation.faults import FOR_GOOD, make_spells
 from hydra_core.testing.simulation.oracle import Oracle
 from hydra_core.testing.simulation.process import Process
 from hydra_core.testing.simulation.provider import Provider, Sent
@@ -127,7 +127,6 @@ class Simulation:
         for _ in range(rng.randint(0, 2)):
             when, seconds = rng.uniform(0.0, span), rng.choice([30.0, 3600.0, 28_800.0])
             self.time.world_at(when, partial(self.time.sleep, seconds))
-
         if rng.random() < _RESTARTED:
             for _ in range(rng.randint(1, 3)):
                 self.time.at(rng.uniform(0.1, 0.9) * span, self._restart)
@@ -142,7 +141,7 @@ class Simulation:
     def _plan_spell(self, spell: Spell) -> None:
         provider = self._providers[spell.provider]
         self.time.world_at(spell.begins, lambda: provider.begin(spell))
-        if spell.ends < float("inf"):
+        if spell.ends < FOR_GOOD:
             self.time.world_at(spell.ends, lambda: provider.end(spell))
 
     def _plan_next_call(self) -> None:
@@ -179,7 +178,7 @@ class Simulation:
         key = self._keys[deployment.key]
         model = next(one for one in provider.plan.models if one.name == deployment.model.name)
         sent = Sent(
-            self._sends, call, plan=provider.plan, key=key, model=model, lease=send.lease
+            self._sends, call, plan=provider.plan, key=key, model=model, booked=send.lease.tokens
         )
         sent.sent_at = self.time.now
         self.time.note(f"send {sent.number} for {call.number} {key.name} {model.name}")
