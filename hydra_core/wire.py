@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hydra_core.messages import Fault, Message, ToolCall, Usage
 
 MINUTE = 60.0
+HOUR = 3_600.0
 DAY = 86_400.0
 
 LimitKind = Literal["requests", "tokens", "concurrency"]

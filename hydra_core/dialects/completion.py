@@ -13,6 +13,7 @@ from hydra_core.wire import Answer, Verdict
 
 # More than any window of any model: such a count is a broken one.
 _TOKENS_CAP: Final = 100_000_000
+_USD_CAP: Final = 1e8  # no call costs as much
 # What opens a streamed message and says nothing by itself.
 _OPENING: Final = frozenset({"role", "content"})
 _GOOD_ENDS: Final = frozenset({"stop", "length", "tool_calls", None})
@@ -107,7 +108,7 @@ def usage_of(usage: object) -> Usage | None:
 
 
 def _dollars(cost: object) -> float | None:
-    if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < _TOKENS_CAP:
+    if not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < _USD_CAP:
         return None
     return float(cost)
 

@@ -10,13 +10,13 @@ Law 2: fragments are passed on as they are; broken arguments are not repaired.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from hydra_core.messages import ToolCall
 
-_INDEX_CAP = 1 << 16
+_INDEX_CAP: Final = 1 << 16  # no reply holds as many calls: a larger index is a broken one
 
 
 @dataclass(slots=True)

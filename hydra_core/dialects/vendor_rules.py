@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Final
 
 from hydra_core.dialects.rules import RATE, Rule, rule
-from hydra_core.dialects.words import HOUR, MONTH, WEEK
+from hydra_core.dialects.words import MONTH, WEEK
 from hydra_core.messages import Fault
-from hydra_core.wire import DAY
+from hydra_core.wire import DAY, HOUR
 
 _OPENROUTER: Final = (
     rule(

@@ -21,8 +21,8 @@ from hydra_core.dialects.limits import (
 from hydra_core.dialects.parameters import PLAIN, Parameters
 from hydra_core.dialects.rules import COMMON, Rule
 from hydra_core.dialects.vendor_rules import VENDOR_RULES
-from hydra_core.dialects.words import HOUR, MONTH
-from hydra_core.wire import DAY, MINUTE
+from hydra_core.dialects.words import MONTH
+from hydra_core.wire import DAY, HOUR, MINUTE
 
 
 @dataclass(frozen=True, slots=True)

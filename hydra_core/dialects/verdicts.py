@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from hydra_core.dialects import rules, times
 from hydra_core.dialects.envelope import ProviderError, error_of, read_error
 from hydra_core.dialects.waits import Refusal, retry_after
-from hydra_core.dialects.words import HOUR, LimitWords, amount_after, limit_words
+from hydra_core.dialects.words import LimitWords, amount_after, limit_words
 from hydra_core.messages import Fault
-from hydra_core.wire import LimitReading, Verdict
+from hydra_core.wire import HOUR, LimitReading, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.wire import DAY, MINUTE, LimitKind
+from hydra_core.wire import DAY, HOUR, MINUTE, LimitKind
 
 if TYPE_CHECKING:
     from hydra_core.dialects.envelope import ProviderError
 
-HOUR: Final = 3_600.0
 WEEK: Final = 7 * DAY
 MONTH: Final = 30 * DAY
 

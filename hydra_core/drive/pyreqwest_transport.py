@@ -64,6 +64,8 @@ _LATER_READ = 1024 * 1024
 _STREAM_LIFE = 1800.0
 # Seconds; what its thread gets at the interpreter's end to let go of it.
 _SETTLING = 0.02
+# Idle connections kept to each host. Open ones are not limited: leases already are.
+_MAX_IDLE = 256
 # hyper's mark of a failure before the request was put on the wire.
 _CONNECTING = "(connect)"
 
@@ -296,7 +298,7 @@ def _client(proxies: Proxies, connect_timeout: float) -> Client:
         .default_headers([("accept-encoding", "identity")])
         .connect_timeout(timedelta(seconds=connect_timeout))
         .pool_idle_timeout(timedelta(seconds=common.KEEP_ALIVE))
-        .pool_max_idle_per_host(common.MAX_IDLE)
+        .pool_max_idle_per_host(_MAX_IDLE)
         .no_proxy()
     )
     excluded = ",".join(proxies.bypass)

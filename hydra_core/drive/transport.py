@@ -41,10 +41,8 @@ CONNECT_TIMEOUT: Final = 10.0
 KEEP_ALIVE: Final = 20.0
 """Seconds an idle connection is kept: less than the load balancers in front of providers do."""
 
-MAX_IDLE: Final = 256
-"""Idle connections kept per transport. Open ones are not limited: leases already are."""
-
 USER_AGENT: Final = "hydra-llm"
+"""Who asks, where a request does not say it; a dialect's requests do, with the version."""
 
 
 class OpenStream(Protocol):

@@ -55,7 +55,7 @@ def blame(
         # Two accounts that agree rest the model for the whole provider.
         model.refused_by.add(deployment.account)
         if len(model.refused_by) > 1:
-            model.rest.cool(now + (rule.rest or 0.0) * scale, fault)
+            model.rest.cool(now + rule.rest * scale, fault)
             yield model.rest
 
 
@@ -65,6 +65,7 @@ def _blamed(deployment: Deployment, whom: Blame, verdict: Verdict) -> Rest:
         return scopes.account
     if verdict.fault is Fault.MODEL_UNAVAILABLE and scopes.pooled:
         return deployment.own_rest  # the other models of the pool are there
+    # An unreachable provider is for `outage` to rest: what comes here is one connection's trouble.
     return {
         Blame.KEY: scopes.key,
         Blame.ACCOUNT: scopes.account,
@@ -84,7 +85,7 @@ def _let_rest(
 ) -> None:
     rule = FAULTS[fault]
     light = light or verdict.kind == "concurrency"
-    first = _LEAST_WAIT if light else rule.rest or 0.0
+    first = _LEAST_WAIT if light else rule.rest
     wait = rest.backoff(first * scale, max(first, rule.cap) * scale, begun=begun, now=now)
     if rule.forever:
         rest.cool(NEVER, fault)

@@ -10,7 +10,7 @@ from hydra_core.engine.exclusion import avoids, kept_from
 from hydra_core.engine.reasons import reason
 from hydra_core.engine.size import size_of
 from hydra_core.engine.windows import NEVER
-from hydra_core.wire import DAY, MINUTE
+from hydra_core.wire import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 READY: Final = "ready"
 DISABLED: Final = "disabled in the configuration"
-_SPANS: Final = {MINUTE: "minute", 3_600.0: "hour", DAY: "day"}
+_SPANS: Final = {MINUTE: "minute", HOUR: "hour", DAY: "day"}
 
 
 def foreseen(

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from hydra_core.messages import Fault
+from hydra_core.wire import DAY, HOUR
 
 
 class Blame(Enum):
@@ -41,36 +42,35 @@ class Rule:
     `hard`: the rest is the provider's word and is never bypassed; otherwise it is
     our inference and may be probed by one request. `rest` and `cap` are seconds
     where the provider gave no wait: the first rest, and what doubling ends at
-    (equal: no doubling; None: no rest of our own). `forever`: no timer revives.
+    (equal: no doubling; 0: no rest of our own). `forever`: no timer revives.
     `charged`: the provider may have spent the tokens, so they stay booked.
     """
 
     blame: Blame
     next: Next
     hard: bool = False
-    rest: float | None = None
+    rest: float = 0.0
     cap: float = 0.0
     forever: bool = False
     charged: bool = False
 
 
-_HOUR = 3600.0
-
 FAULTS: Final[dict[Fault, Rule]] = {
     Fault.RATE_LIMIT_MINUTE: Rule(Blame.GROUP, Next.MOVE, hard=True, rest=60.0, cap=60.0),
-    Fault.RATE_LIMIT_DAY: Rule(Blame.GROUP, Next.MOVE, hard=True, rest=_HOUR, cap=24 * _HOUR),
+    Fault.RATE_LIMIT_DAY: Rule(Blame.GROUP, Next.MOVE, hard=True, rest=HOUR, cap=DAY),
     Fault.QUOTA_EXHAUSTED_BILLING: Rule(
-        Blame.ACCOUNT, Next.MOVE, hard=True, rest=_HOUR, cap=24 * _HOUR
+        Blame.ACCOUNT, Next.MOVE, hard=True, rest=HOUR, cap=DAY
     ),
     Fault.AUTH: Rule(Blame.KEY, Next.MOVE, hard=True, forever=True),
     # The pair account x model rests; two accounts that agree rest it for the provider.
-    Fault.MODEL_UNAVAILABLE: Rule(Blame.GROUP, Next.MOVE, hard=True, rest=_HOUR, cap=24 * _HOUR),
+    Fault.MODEL_UNAVAILABLE: Rule(Blame.GROUP, Next.MOVE, hard=True, rest=HOUR, cap=DAY),
     Fault.REQUEST_TOO_LARGE: Rule(Blame.NOBODY, Next.MOVE_LARGER),
     Fault.CONTEXT_TOO_LONG: Rule(Blame.REQUEST, Next.MOVE_LARGER),
     Fault.CONTENT_FILTER: Rule(Blame.REQUEST, Next.STOP, charged=True),
     Fault.BAD_REQUEST: Rule(Blame.REQUEST, Next.STOP),
-    # One bad minute of one server says little: the deployment rests for a moment,
-    # and only a run of such faults rests the provider (health.Breaker).
+    # One bad minute of one server says little: the deployment rests for a moment. What
+    # befalls a model again and again, or with several keys, rests that model, and what
+    # befalls two of its models, the provider (engine.outage).
     Fault.OVERLOADED: Rule(Blame.DEPLOYMENT, Next.MOVE, rest=1.0, cap=30.0),
     Fault.INVALID_RESPONSE: Rule(Blame.DEPLOYMENT, Next.MOVE, rest=1.0, cap=30.0, charged=True),
     Fault.STREAM_BROKEN: Rule(Blame.DEPLOYMENT, Next.MOVE, rest=1.0, cap=30.0, charged=True),

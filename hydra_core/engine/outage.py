@@ -88,7 +88,7 @@ class Outages:
     @staticmethod
     def _unreachable(over: Rest) -> Breaker:
         rule = FAULTS[Fault.UNREACHABLE]
-        return Breaker(over, first=rule.rest or 0.0, cap=rule.cap)
+        return Breaker(over, first=rule.rest, cap=rule.cap)
 
     @property
     def offline(self) -> bool:

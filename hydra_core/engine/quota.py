@@ -134,7 +134,7 @@ class QuotaGroup:
         return self.in_flight >= self._most
 
     def held(self, now: float) -> bool:
-        """True while neither the account nor our own caution lets another call go."""
+        """True while the account or our own caution keeps the next call back."""
         if self.in_flight >= self._most:
             return True
         return self.slow_start is not None and self.slow_start.opens(self.in_flight, now) > now
@@ -203,6 +203,7 @@ class QuotaGroup:
     def window(self, kind: LimitKind, length: float) -> Window | None:
         """The limit of this kind and length, if one is known."""
         for window in self.windows:
+            # A length that was stored, or scaled, is not the same to the last bit.
             if window.kind == kind and abs(window.length - length) <= 0.01 * length:
                 return window
         return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hydra_core.engine.deployment import Deployment
 
+# So many outdated entries are let stand in the heap before it is cleared of them.
 _SPARE: Final = 64
 
 

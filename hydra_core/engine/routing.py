@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.size import Size
 
-_SHOWN: Final = 8
-_LARGE: Final = 64
+_SHOWN: Final = 8  # of the configured models, in the error that nothing matches
+_LARGE: Final = 64  # deployments; a tier of more is large
 
 
 class Tier:

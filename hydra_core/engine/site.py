@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.messages import Fault
 
-_WITNESSES: Final = 3
+_WITNESSES: Final = 3  # the k of `outage`, which says why
 
 
 class Alike:

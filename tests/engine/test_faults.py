@@ -48,11 +48,10 @@ def test_who_is_blamed_rests_and_who_is_not_does_not(fault):
     """A blamed scope rests for a finite time, or for ever where no timer revives it."""
     rule = FAULTS[fault]
     if rule.blame in (Blame.NOBODY, Blame.REQUEST):
-        assert (rule.rest, rule.hard, rule.forever) == (None, False, False)
+        assert (rule.rest, rule.hard, rule.forever) == (0.0, False, False)
     elif rule.forever:
         assert rule.hard
     else:
-        assert rule.rest is not None
         assert 0.0 < rule.rest <= rule.cap
 
 
