@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from hydra_core.dialects.anthropic_request import anthropic_body
 from hydra_core.dialects.completion import EMPTY, end_verdict, token_count
 from hydra_core.dialects.json_body import dumps, loads
-from hydra_core.dialects.native import NativeDialect, ReplyContext
+from hydra_core.dialects.native import NativeDialect
 from hydra_core.dialects.openai import request_headers
 from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger, arguments_text
-from hydra_core.dialects.verdicts import invalid
+from hydra_core.dialects.verdicts import ReplyContext, invalid
 from hydra_core.messages import Usage
 from hydra_core.wire import StreamEvent, WireRequest
 

@@ -8,10 +8,10 @@ from urllib.parse import quote
 from hydra_core.dialects.completion import EMPTY, end_verdict, token_count, usage_of
 from hydra_core.dialects.gemini_request import gemini_body
 from hydra_core.dialects.json_body import dumps, loads
-from hydra_core.dialects.native import NativeDialect, ReplyContext
+from hydra_core.dialects.native import NativeDialect
 from hydra_core.dialects.openai import request_headers
 from hydra_core.dialects.tool_calls import ToolCallMerger, arguments_text
-from hydra_core.dialects.verdicts import invalid
+from hydra_core.dialects.verdicts import ReplyContext, invalid
 from hydra_core.wire import StreamEvent, WireRequest
 
 if TYPE_CHECKING:

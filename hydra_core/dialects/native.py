@@ -10,6 +10,7 @@ from hydra_core.dialects import verdicts
 from hydra_core.dialects.completion import completion_of
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.streams import EventReader, Steps
+from hydra_core.dialects.verdicts import ReplyContext
 from hydra_core.wire import Answer, Target, Verdict, WireRequest
 
 if TYPE_CHECKING:
@@ -75,28 +76,3 @@ class NativeDialect(ABC):
     ) -> Verdict:
         """Classify a failure that another client met; see `Dialect.verdict_of`."""
         return verdicts.judge(self.vendor, status, headers, body, now=now)
-
-
-class ReplyContext:
-    """The reply around a body or an event: what a judgement needs beside it."""
-
-    __slots__ = ("_headers", "_now", "_status", "_vendor")
-
-    def __init__(self, vendor: Vendor, status: int, headers: Mapping[str, str], now: float) -> None:
-        self._vendor = vendor
-        self._status = status
-        self._headers = headers
-        self._now = now
-
-    @property
-    def good(self) -> Verdict:
-        """The verdict on this reply as long as nothing is wrong with it."""
-        return Verdict(status=self._status)
-
-    def judge(self, body: bytes) -> Verdict:
-        """Classify raw bytes."""
-        return verdicts.judge(self._vendor, self._status, self._headers, body, now=self._now)
-
-    def judge_value(self, value: Any) -> Verdict:
-        """Classify JSON."""
-        return verdicts.judge_value(self._vendor, self._status, self._headers, value, now=self._now)

@@ -93,7 +93,7 @@ class OpenAIDialect:
     def stream(self, status: int, headers: Mapping[str, str], *, now: float) -> StreamReader:
         """Begin to read a streamed response; see `Dialect.stream`."""
         return EventReader(
-            ChatSteps(self.vendor, status, headers, now),
+            ChatSteps(verdicts.ReplyContext(self.vendor, status, headers, now)),
             readings=verdicts.readings_of(self.vendor, headers, now),
             scope_hint=verdicts.hint_of(self.vendor, headers),
         )

@@ -8,16 +8,14 @@ from hydra_core.dialects.completion import EMPTY, end_verdict, text_of, usage_of
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger
-from hydra_core.dialects.verdicts import invalid, judge, judge_value
+from hydra_core.dialects.verdicts import ReplyContext, invalid
 from hydra_core.drafts import drafted
-from hydra_core.wire import StreamEvent, Verdict
+from hydra_core.wire import StreamEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hydra_core.dialects.sse import ServerEvent
-    from hydra_core.dialects.vendors import Vendor
     from hydra_core.messages import ToolCall, Usage
+    from hydra_core.wire import Verdict
 
 _DONE: Final = b"[DONE]"
 TRUNCATED: Final = "the stream ended without a finish reason and without [DONE]"
@@ -27,26 +25,12 @@ _event = drafted(StreamEvent)
 class ChatSteps:
     """What the events of one chat stream mean; `streams.Steps`."""
 
-    __slots__ = (
-        "_answer",
-        "_finished",
-        "_good",
-        "_headers",
-        "_merger",
-        "_now",
-        "_some",
-        "_status",
-        "_vendor",
-    )
+    __slots__ = ("_answer", "_context", "_finished", "_merger", "_some")
 
-    def __init__(self, vendor: Vendor, status: int, headers: Mapping[str, str], now: float) -> None:
-        self._vendor = vendor
-        self._status = status
-        self._headers = headers
-        self._now = now
+    def __init__(self, context: ReplyContext) -> None:
+        self._context = context
         self._merger = ToolCallMerger()
         self._answer = AnswerCalls()
-        self._good = Verdict(status=status)
         self._some = False  # anything a reader would see has come
         self._finished = False
 
@@ -78,7 +62,7 @@ class ChatSteps:
 
     def no_stream(self, body: bytes) -> Verdict:
         """Classify a plain body sent in place of a stream."""
-        return judge(self._vendor, self._status, self._headers, body, now=self._now)
+        return self._context.judge(body)
 
     def _chunk(self, chunk: dict[str, Any], choice: dict[str, Any]) -> StreamEvent:
         delta = choice.get("delta") or choice.get("message")
@@ -95,7 +79,7 @@ class ChatSteps:
         verdict = None
         if finish is not None:
             self._finished = True
-            ended = end_verdict(self._good, finish, empty=False)
+            ended = end_verdict(self._context.good, finish, empty=False)
             verdict = None if ended.fault is None else ended
         return _event(text, calls, finish, _usage(chunk), verdict, False, content, chunk)
 
@@ -108,8 +92,8 @@ class ChatSteps:
         return tuple(found)
 
     def _failure(self, value: Any) -> StreamEvent:
-        verdict = judge_value(self._vendor, self._status, self._headers, value, now=self._now)
-        return StreamEvent(verdict=verdict, raw=value if isinstance(value, dict) else {})
+        raw = value if isinstance(value, dict) else {}
+        return StreamEvent(verdict=self._context.judge_value(value), raw=raw)
 
 
 def _is_error(chunk: dict[str, Any]) -> bool:

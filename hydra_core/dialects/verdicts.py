@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects import rules, times
 from hydra_core.dialects.envelope import ProviderError, error_of, read_error
-from hydra_core.dialects.waits import Refusal, retry_after
+from hydra_core.dialects.waits import RATES, Refusal, retry_after
 from hydra_core.dialects.words import LimitWords, amount_after, limit_words
 from hydra_core.messages import Fault
 from hydra_core.wire import HOUR, LimitReading, Verdict
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MESSAGE_CAP: Final = 500
 _HINT_CAP: Final = 128
-_RATES: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
 _UNSAID: Final = {Fault.INVALID_RESPONSE: "the reply is no answer of the API"}
 _NO_LIMIT: Final = LimitWords()
 
@@ -88,7 +87,7 @@ def judge_error(
         limit = replace(limit, window=row.window)
     if fault is rules.RATE and (limit.window or 0.0) > HOUR:
         fault = Fault.RATE_LIMIT_DAY
-    if fault not in (*_RATES, Fault.REQUEST_TOO_LARGE):
+    if fault not in (*RATES, Fault.REQUEST_TOO_LARGE):
         limit = _NO_LIMIT
     headers = {**error.headers, **headers} if error.headers else headers
     reference = reference_time(headers, now)
@@ -119,6 +118,31 @@ def invalid(message: str, status: int | None = 200) -> Verdict:
     return Verdict(fault=Fault.INVALID_RESPONSE, status=status, message=message)
 
 
+class ReplyContext:
+    """The reply around a body or an event: what a judgement needs beside it."""
+
+    __slots__ = ("_headers", "_now", "_status", "_vendor")
+
+    def __init__(self, vendor: Vendor, status: int, headers: Mapping[str, str], now: float) -> None:
+        self._vendor = vendor
+        self._status = status
+        self._headers = headers
+        self._now = now
+
+    @property
+    def good(self) -> Verdict:
+        """The verdict on this reply as long as nothing is wrong with it."""
+        return Verdict(status=self._status)
+
+    def judge(self, body: bytes) -> Verdict:
+        """Classify raw bytes."""
+        return judge(self._vendor, self._status, self._headers, body, now=self._now)
+
+    def judge_value(self, value: Any) -> Verdict:
+        """Classify JSON."""
+        return judge_value(self._vendor, self._status, self._headers, value, now=self._now)
+
+
 def _fault(
     vendor: Vendor,
     status: int | None,
@@ -144,8 +168,8 @@ def _whole(amount: float | None) -> int | None:
 
 def _whole_account(vendor: Vendor, fault: Fault, row: rules.Rule | None) -> bool:
     if row is not None:
-        return row.whole_account or (vendor.account_wide and fault in _RATES)
-    return fault is Fault.QUOTA_EXHAUSTED_BILLING or (vendor.account_wide and fault in _RATES)
+        return row.whole_account or (vendor.account_wide and fault in RATES)
+    return fault is Fault.QUOTA_EXHAUSTED_BILLING or (vendor.account_wide and fault in RATES)
 
 
 def _every_account(

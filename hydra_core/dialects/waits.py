@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hydra_core.dialects import times
 from hydra_core.messages import Fault
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hydra_core.dialects.vendors import Vendor
     from hydra_core.dialects.words import LimitWords
 
-_RATES = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
+RATES: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def retry_after(vendor: Vendor, refusal: Refusal) -> float | None:
     """Seconds until the provider would serve again, by its own account; None: it does not say."""
     if refusal.fault is Fault.QUOTA_EXHAUSTED_BILLING:
         return _stated_date(refusal)
-    if refusal.fault is not Fault.OVERLOADED and refusal.fault not in _RATES:
+    if refusal.fault is not Fault.OVERLOADED and refusal.fault not in RATES:
         return None
     midnight = _day_end(vendor, refusal)
     if midnight is not None and vendor.day_certain:
@@ -74,7 +74,7 @@ def retry_after(vendor: Vendor, refusal: Refusal) -> float | None:
     hint = max(_hints(vendor, refusal), default=None)
     if hint is not None:
         return hint
-    if refusal.fault in _RATES and refusal.limit.refill_wait is not None:
+    if refusal.fault in RATES and refusal.limit.refill_wait is not None:
         return refusal.limit.refill_wait
     reset = vendor.layout.spent_reset(
         refusal.headers, refusal.reference, refusal.limit.window
