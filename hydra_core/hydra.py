@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from hydra_core.engine.capacity import GroupCapacity
     from hydra_core.engine.routing import Route
     from hydra_core.experiment import Experiment, Variants
-    from hydra_core.leases import HeldLease, Rotate
+    from hydra_core.leases import HeldLease
     from hydra_core.messages import ChatRequest
+    from hydra_core.rotation import Rotate
     from hydra_core.sdk.client import Library
     from hydra_core.store.response_cache import ResponseCache
     from hydra_core.swarm.values import SwarmPlan, SwarmResult
@@ -407,7 +408,7 @@ class Hydra:
         or a response, another key is tried. It also gets `base_url`, `model`, `lane` and
         `lease` where it takes them. Any other exception passes untouched.
         """
-        from hydra_core.leases import Rotate
+        from hydra_core.rotation import Rotate
 
         request = lease_request(locals())
 

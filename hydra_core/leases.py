@@ -1,23 +1,21 @@
-"""A key for any SDK: `lease` for one call, `rotate` for a function that is retried."""
+"""A key for one call of any SDK, and what the SDK's exception says of that key."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, Self
 
 from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.errors import HydraError
-from hydra_core.messages import OK, Reply, Usage
+from hydra_core.messages import Reply, Usage
 from hydra_core.wire import Answer, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from hydra_core.drive.exchange import Exchange
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from hydra_core.engine.steps import Step
     from hydra_core.messages import Attempt
     from hydra_core.vault import Secret
-
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 class Tell(Protocol):
     """Hears how a call ended that was sent with our keys."""
@@ -51,6 +46,12 @@ class HeldLease:
         self._ended = False
         self._deployment: Deployment | None = None
         self._used: Usage | None = None
+
+    def __repr__(self) -> str:
+        if self._deployment is None:
+            return "<HeldLease [no key yet]>"
+        state = "ended" if self._ended else "held"
+        return f"<HeldLease {self.provider}/{self.model} [{self.key}: {state}]>"
 
     @property
     def _held(self) -> Deployment:
@@ -172,111 +173,6 @@ class HeldLease:
     def _ended_with(self, *, served: bool) -> None:
         if self._tell is not None:
             self._tell(self._journey.attempts, served=served)
-
-
-class Rotate:
-    """The decorator that `Hydra.rotate` returns."""
-
-    def __init__(
-        self, gate: Gate, exchange: Exchange, journey: Callable[[], Dispatch], tell: Tell
-    ) -> None:
-        self._gate = gate
-        self._tell = tell
-        self._exchange = exchange
-        self._journey = journey
-
-    def __call__(self, function: F) -> F:
-        """Wrap a sync or async function that takes `api_key`. Raises TypeError for a generator."""
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                "rotate() cannot wrap a generator: it would run after its key went back. "
-                "Use `with hydra.lease()` inside of it"
-            )
-        accepted = inspect.signature(function).parameters
-        takes_all = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
-
-        def given(lease: HeldLease, journey: Dispatch) -> dict[str, Any]:
-            secret = lease.api_key
-            words = {
-                "api_key": secret.get_secret_value() if secret is not None else "",
-                "base_url": lease.base_url,
-                "model": lease.model,
-                "lane": journey.request.lane,
-                "lease": lease,
-            }
-            return {
-                name: word
-                for name, word in words.items()
-                if name in accepted or (takes_all and name == "api_key")
-            }
-
-        if inspect.iscoroutinefunction(function):
-            return cast("F", self._wrap_async(function, given))
-        return cast("F", self._wrap_sync(function, given))
-
-    def _wrap_sync(
-        self,
-        function: Callable[..., Any],
-        given: Callable[[HeldLease, Dispatch], dict[str, Any]],
-    ) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            journey = self._journey()
-            last: Exception | None = None
-            try:
-                while True:
-                    lease = HeldLease(self._gate, self._exchange, journey)
-                    try:
-                        lease.__enter__()
-                    except HydraError as exhausted:
-                        raise last or exhausted from None
-                    try:
-                        result = function(*args, **{**given(lease, journey), **kwargs})
-                    except Exception as error:
-                        if not lease.end(error):
-                            raise
-                        last = error
-                    else:
-                        lease.end(None)
-                        return result
-            finally:
-                self._gate.abandon(journey)
-                if journey.attempts:
-                    self._tell(journey.attempts, served=journey.attempts[-1].outcome == OK)
-
-        return wrapper
-
-    def _wrap_async(
-        self,
-        function: Callable[..., Awaitable[Any]],
-        given: Callable[[HeldLease, Dispatch], dict[str, Any]],
-    ) -> Callable[..., Awaitable[Any]]:
-        @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            journey = self._journey()
-            last: Exception | None = None
-            try:
-                while True:
-                    lease = HeldLease(self._gate, self._exchange, journey)
-                    try:
-                        await lease.__aenter__()
-                    except HydraError as exhausted:
-                        raise last or exhausted from None
-                    try:
-                        result = await function(*args, **{**given(lease, journey), **kwargs})
-                    except Exception as error:
-                        if not lease.end(error):
-                            raise
-                        last = error
-                    else:
-                        lease.end(None)
-                        return result
-            finally:
-                self._gate.abandon(journey)
-                if journey.attempts:
-                    self._tell(journey.attempts, served=journey.attempts[-1].outcome == OK)
-
-        return wrapper
 
 
 def verdict_of(error: BaseException, deployment: Deployment, exchange: Exchange) -> Verdict | None:

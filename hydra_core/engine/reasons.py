@@ -128,15 +128,16 @@ def refused_notice(provider: str, dead: tuple[list[str], int]) -> Notice:
     shown = ", ".join(names[:_SHOWN]) + (
         f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     )
-    if len(names) == count:
+    what = f"{provider} refused as invalid: {shown}"
+    if len(names) == count > 1:
         what = f"All keys of {provider} were refused as invalid ({shown})"
-    else:
-        what = f"{provider} refused as invalid: {shown}"
+    advice = "They are not used any more. Check their values"
+    if len(names) == 1:
+        advice = "It is not used any more. Check its value"
     return Notice(
         "refused_key",
         provider,
-        f"{what}. They are not used any more. Check their values, and base_url if it is set, then "
-        "start again.",
+        f"{what}. {advice}, and base_url if it is set, then start again.",
     )
 
 

@@ -152,6 +152,19 @@ def test_keys_that_were_never_right_are_named_at_once(caller, pool, serve):
     assert "All keys of fake were refused as invalid (fake-1, fake-2)" in notice["text"]
 
 
+def test_the_warning_of_one_refused_key_speaks_of_one(caller, pool, serve):
+    """Who has one key to mend reads of one."""
+    fake = serve(["key-canary-1"], judged=False)
+    hydra = pool(fake, max_wait=0.0)
+    fake.kill(0)
+    caller.chat(hydra, "hello")
+    (notice,) = hydra.stats()["notices"]
+    assert notice["text"] == (
+        "fake refused as invalid: fake-1. It is not used any more. Check its value, and base_url "
+        "if it is set, then start again."
+    )
+
+
 def test_a_warning_that_proved_wrong_is_taken_back_as_loudly(caller, pool, serve, caplog):
     """One refused key is called wrong; when the next that had worked is too, sign-in is suspect."""
     fake = serve(judged=False)

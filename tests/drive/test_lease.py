@@ -41,6 +41,15 @@ def rows(hydra):
     return [key for p in hydra.health()["providers"].values() for key in p["keys"]]
 
 
+def test_a_lease_prints_which_key_it_holds(pool, serve):
+    """Printed, it says which key of which model it has, and whether it still has it."""
+    lease = pool(serve()).lease()
+    assert repr(lease) == "<HeldLease [no key yet]>"
+    with lease:
+        assert repr(lease) == "<HeldLease fake/fake-model [fake-1: held]>"
+    assert repr(lease) == "<HeldLease fake/fake-model [fake-1: ended]>"
+
+
 def test_a_lease_names_all_that_a_call_needs(caller, pool, serve):
     """Inside: the secret, the address, the model and their names; in flight until the end."""
     fake = serve()
