@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine import snapshot
-from hydra_core.own_counts import OwnCounts, own, sharing
+from hydra_core.own_counts import OwnCounts, own
 from hydra_core.store.state_store import StateFile, open_store, salt_of, write
 from hydra_core.store.troubles import Troubles
 
@@ -154,10 +154,7 @@ class _Keeper:
                 manager, data, now, self._wall(), identities=self._identities
             )
         )
-        self._counts.note(stored.sections)
-        self._counts.note_shared(
-            self._gate.ask(lambda manager, now: self._slice(sharing(manager), manager, now))
-        )
+        self._counts.told(stored.sections)
         self._tally.recall(stored.errors)
         self._warn_of_dead()
         return unbelieved
@@ -285,7 +282,7 @@ class _Keeper:
             now=now,
             merge=partial(self._counts.merged, now),
         )
-        self._counts.note(counted)
+        self._counts.note(counted, sections)
 
     def _clean(self, value: Any) -> Any:
         if not isinstance(value, str):

@@ -1,12 +1,11 @@
 """What this process has counted, apart from others that share its store: how sums are kept.
 
-Several processes write the same rows. Whatever a stored row has beyond what we had counted
-when we wrote it, or were told it, was added by others: so what is kept is our count and that.
+Several processes write the same rows. What we sent since we stored last is added to what is
+stored by then, so our own row is remembered, and what the store made of it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -14,34 +13,29 @@ import orjson
 from hydra_core.engine import snapshot
 
 if TYPE_CHECKING:
-    from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.key_manager import KeyManager
     from hydra_core.store.state_store import Sections
 
 _SUMMED: Final = ("deployments", "budgets")
 
 
 class OwnCounts:
-    """Our own rows as they were last stored or told, as JSON: a pool may have many."""
+    """Our rows as they were last stored, and what the store held then; JSON, as there are many."""
 
     __slots__ = ("_rows",)
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], bytes] = {}
 
-    def note(self, sections: Sections) -> None:
-        """These are our own counts; what the store has beyond them later is others'."""
-        for section in _SUMMED:
-            for scope, row in sections.get(section, {}).items():
-                self._rows[section, scope] = orjson.dumps(row)
+    def told(self, sections: Sections) -> None:
+        """This is what the store held at the start; nothing of it is our own."""
+        self.note({}, sections)
 
-    def note_shared(self, sections: Sections) -> None:
-        """As `note`, of keys whose count was told by another one's row; their rests were not."""
-        for scope, row in sections["deployments"].items():
-            told = orjson.loads(self._rows.get(("deployments", scope), b"null"))
-            rests = told.get("rests") if isinstance(told, dict) else None
-            known = row if rests is None else {**row, "rests": rests}
-            self._rows["deployments", scope] = orjson.dumps(known)
+    def note(self, ours: Sections, kept: Sections) -> None:
+        """These are our own counts, and what the store has kept of them."""
+        for section in _SUMMED:
+            own = ours.get(section, {})
+            for scope, row in kept.get(section, {}).items():
+                self._rows[section, scope] = orjson.dumps([own.get(scope), row])
 
     def forget(self) -> None:
         """The store was replaced: the new one holds nothing of ours."""
@@ -51,18 +45,12 @@ class OwnCounts:
         """What to keep of our row where one is stored already; `now` is seconds since 1970."""
         if section not in _SUMMED:
             return ours
-        before = orjson.loads(self._rows.get((section, scope), b"{}"))
+        before, kept = orjson.loads(self._rows.get((section, scope), b"[null,null]"))
         if section == "budgets":
-            return snapshot.merged_spent(stored, ours, before=before)
-        return snapshot.merged(stored, ours, now, before=before)
+            return snapshot.merged_spent(stored, ours, before=before or kept or {})
+        return snapshot.merged(stored, ours, now, before=before, kept=kept)
 
 
 def own(sections: Sections) -> Sections:
     """The rows of which sums are kept, before others' counts are added to them."""
     return {section: dict(sections.get(section, {})) for section in _SUMMED}
-
-
-def sharing(manager: KeyManager) -> list[Deployment]:
-    """The keys that share a quota: of its count one key's row may tell more than another's."""
-    keys = Counter(deployment.group for deployment in manager.deployments)
-    return [deployment for deployment in manager.deployments if keys[deployment.group] > 1]

@@ -120,6 +120,10 @@ class Bucket(Window):
             # Either of the two was fuller than the one bucket ever was: nothing was spilt.
             booking[DATE] = self._charged
 
+    def others(self, now: float) -> float:
+        """Those of the used units that we did not send ourselves, but were told of."""
+        return min(self._others, self.used(now))
+
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
         """The whole bucket's return as one row: it comes back evenly until then.
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _PIECES: Final = 50
 _FEW: Final = 4
 _ALL: Final = 1 << 30
+_GRAIN: Final = 1e-6  # of a limit; less is the rounding of many additions
 _LONGEST: Final = 32 * 86_400.0  # a month; no provider's window is longer
 _MOST: Final = 1e12  # tokens; a larger number is damage
 _SHAPES: Final = frozenset(kind.shape for kind in (SlidingWindow, Bucket, FixedWindow))
@@ -41,6 +42,7 @@ class Count:
 
     `resets_in` is seconds from now to a fixed window's next reset, None for the others;
     `guess` is (limit, patience in calls) where the limit was only supposed (`engine.study`).
+    `others` is what of it was not sent by those who wrote the row, but told to them.
     """
 
     kind: LimitKind
@@ -51,11 +53,17 @@ class Count:
     returns: tuple[tuple[float, float], ...]
     resets_in: float | None
     guess: tuple[float, int] | None
+    others: float
 
     @property
     def used(self) -> float:
         """Units still counted."""
         return sum(amount for _, amount in self.returns)
+
+    @property
+    def sent(self) -> float:
+        """Units of these that were sent by those who wrote them."""
+        return self.used - self.others
 
 
 def plain_number(value: object, low: float, high: float) -> float:
@@ -77,6 +85,11 @@ class GroupCount:
     ceiling: int | None
     sent: float | None
 
+    @property
+    def by_limit(self) -> dict[tuple[LimitKind, float], Count]:
+        """The windows by the kind and length of their limits."""
+        return {(count.kind, count.length): count for count in self.windows}
+
 
 def group_row(group: QuotaGroup, now: float, wall: float) -> dict[str, Any]:
     """A quota group as plain data."""
@@ -97,6 +110,7 @@ def _told(window: Window, guess: Guess | None, now: float, wall: float) -> dict[
         "configured": window.configured,
         "shape": window.shape,
         "returns": [[wall + wait, amount] for wait, amount in _pieces(window, now)],
+        "others": window.others(now),
     }
     if isinstance(window, FixedWindow):
         row["resets_at"] = wall + window.resets_at - now
@@ -140,9 +154,10 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     if row["kind"] not in ("requests", "tokens") or row["shape"] not in _SHAPES:
         raise ValueError("no kind of limit")
     present, limit = max(taken, wall), plain_number(row["limit"], 1e-3, _MOST)
-    returns = []
+    returns, written = [], 0.0
     for at, stored in row["returns"]:
         amount = plain_number(stored, 0.0, _MOST)
+        written += amount
         # A bucket that was overdrawn takes longer than its period to be full again.
         longest = length * max(2.0, 1.01 * amount / limit if row["shape"] == "bucket" else 0.0)
         wait = plain_number(at - present, -1e12, longest)
@@ -153,6 +168,10 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     resets_at = row.get("resets_at")
     guess = row.get("guess")
     resets_in = None if resets_at is None else plain_number(resets_at - present, -1e12, 2 * length)
+    left = sum(amount for _, amount in returns)
+    others = min(plain_number(row.get("others", 0.0), 0.0, _MOST), written)
+    if row["shape"] != "bucket" and written:
+        others *= left / written  # what returned meanwhile was of either alike
     return Count(
         kind=row["kind"],
         length=length,
@@ -162,6 +181,7 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
         returns=tuple(returns),
         resets_in=resets_in,
         guess=None if guess is None else _guess_of(*guess),
+        others=min(others, left),
     )
 
 
@@ -169,19 +189,44 @@ def _guess_of(limit: object, patience: object) -> tuple[float, int]:
     return plain_number(limit, 1e-3, _MOST), int(plain_number(patience, 1.0, _MOST))
 
 
-def with_more(row: Mapping[str, Any], other: Count, amount: float, wall: float) -> dict[str, Any]:
-    """A stored window that also counts `amount` of what `other` counts: what returns last of it."""
+def joined(
+    row: dict[str, Any],
+    ours: Count,
+    stored: Count,
+    before: Count | None,
+    kept: Count | None,
+    wall: float,
+) -> dict[str, Any]:
+    """Our window (`row`, read as `ours`) as it counts with what others have stored of it.
+
+    `before` is our own count when we stored last, `kept` what the store held then. What we
+    sent since is added to what is stored, but for as much as others have been told of use
+    that none of them had sent: those may be the very same calls.
+    """
+    sent = max(0.0, ours.sent - (before.sent if before else 0.0))
+    told = max(0.0, stored.others - (kept.others if kept else 0.0))
+    used = max(ours.used, stored.used + sent - min(sent, told))
+    others = max(0.0, used - stored.sent - sent)
+    more = used - ours.used
+    if more > _GRAIN * ours.limit:
+        row = {**row, "returns": _with_more(row, stored, more, wall)}
+    return {**row, "others": others}
+
+
+def _with_more(
+    row: Mapping[str, Any], other: Count, amount: float, wall: float
+) -> list[tuple[float, float]]:
+    """What a window's row counts, and `amount` of what `other` counts: what returns last of it."""
     returns = [(at, used) for at, used in row["returns"] if at > wall]
     if row["shape"] == "bucket":  # all of it comes back as one, and evenly
         used = amount + sum(used for _, used in returns)
-        returns = [(wall + used * row["length"] / row["limit"], used)]
-    else:
-        for wait, used in sorted(other.returns, reverse=True):
-            returns.append((wall + wait, min(used, amount)))
-            amount -= used
-            if amount <= 0.0:
-                break
-    return {**row, "returns": sorted(returns)}
+        return [(wall + used * row["length"] / row["limit"], used)]
+    for wait, used in sorted(other.returns, reverse=True):
+        returns.append((wall + wait, min(used, amount)))
+        amount -= used
+        if amount <= 0.0:
+            break
+    return sorted(returns)
 
 
 def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: float) -> None:

@@ -12,8 +12,8 @@ from hydra_core.engine.counts import (
     GroupCount,
     group_of,
     group_row,
+    joined,
     plain_number,
-    with_more,
 )
 from hydra_core.engine.health import LONGEST_WAIT
 from hydra_core.engine.windows import NEVER
@@ -32,7 +32,6 @@ NONSENSE: Final = (ValueError, TypeError, KeyError, AttributeError, ArithmeticEr
 """What reading a damaged row may raise."""
 
 _SLOWEST: Final = 3_600.0  # seconds of latency
-_GRAIN: Final = 1e-6  # of a limit; less is the rounding of many additions
 
 
 def row_of(deployment: Deployment, scale: float, now: float, wall: float) -> dict[str, Any]:
@@ -138,33 +137,52 @@ def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> 
 
 
 def merged(
-    theirs: Mapping[str, Any], ours: dict[str, Any], wall: float, *, before: Mapping[str, Any]
+    theirs: Mapping[str, Any],
+    ours: dict[str, Any],
+    wall: float,
+    *,
+    before: Mapping[str, Any] | None,
+    kept: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """One deployment's row of processes that share its key, none of which saw all.
 
-    Of each limit our count and what others have added to it, the longer rest of each scope,
-    and our opinions. `theirs` is what is stored, `before` our own row when we stored or were
-    told last (empty: never): what is stored beyond it was sent by others, and a rest of it
-    that we have no more is over.
+    Of each limit what is stored and what we have sent since, the longer rest of each scope,
+    and our opinions. `theirs` is what is stored, `before` our own row when we stored last
+    (None: never), and `kept` what was stored then, or was told us at the start (None: nothing).
+    A rest of ours, or that we were told, and that we have no more, is over.
     """
-    known = known_of(theirs, wall, ours["scale"])
-    if known is None:
+    scale = ours["scale"]
+    known, mine = known_of(theirs, wall, scale), known_of(ours, wall, scale)
+    if known is None or mine is None:
         return ours
-    past = known_of(before, wall, ours["scale"])
-    counted = {(c.kind, c.length): c.used for c in past.group.windows} if past else {}
-    own = {(row["kind"], row["length"]): row for row in ours["windows"]}
-    for row, count in zip(theirs["windows"], known.group.windows, strict=True):
+    past, last = (row and known_of(row, wall, scale) for row in (before, kept))
+    sent, held = (known.group.by_limit if known else {} for known in (past, last))
+    stored = known.group.by_limit
+    rows = {(row["kind"], row["length"]): row for row in theirs["windows"]}
+    for row in ours["windows"]:
         limit = (row["kind"], row["length"])
-        added = count.used - counted.get(limit, 0.0)
-        if limit not in own:
-            own[limit] = row
-        elif added > _GRAIN * count.limit:
-            own[limit] = with_more(own[limit], count, added, wall)
-    rests, old = dict(ours["rests"]), before["rests"] if past else {}
+        rows[limit] = row
+        if limit in stored:
+            count = mine.group.by_limit[limit]
+            rows[limit] = joined(row, count, stored[limit], sent.get(limit), held.get(limit), wall)
+    had = before if past else last and kept
+    rests = _longer(known, theirs["rests"], ours["rests"], had["rests"] if had else {}, wall)
+    return {**ours, "windows": list(rows.values()), "rests": rests}
+
+
+def _longer(
+    known: Known,
+    theirs: Mapping[str, list[Any]],
+    ours: Mapping[str, list[Any]],
+    had: Mapping[str, list[Any]],
+    wall: float,
+) -> dict[str, list[Any]]:
+    """Of each scope the longer rest; one that we `had` and have no more, we took back."""
+    rests = dict(ours)
     for scope, left, _ in known.rests:
-        if old.get(scope) == theirs["rests"][scope]:
+        if had.get(scope) == theirs[scope]:
             continue
         until = rests.get(scope, [wall])[0]
         if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
-            rests[scope] = theirs["rests"][scope]
-    return {**ours, "windows": list(own.values()), "rests": rests}
+            rests[scope] = theirs[scope]
+    return rests

@@ -143,6 +143,10 @@ class FixedWindow(Window):
         for booking in bookings:
             booking[DATE] += self._epoch - other._epoch
 
+    def others(self, now: float) -> float:
+        """Those of the used units that we did not send ourselves, but were told of."""
+        return min(self._others, self.used(now))
+
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:  # noqa: ARG002 - one row
         """Everything, at the reset."""
         used = self.used(now)

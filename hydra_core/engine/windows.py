@@ -114,6 +114,10 @@ class Window(ABC):
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:
         """The next moments (seconds from now) at which units return, and how many."""
 
+    @abstractmethod
+    def others(self, now: float) -> float:
+        """Those of the used units that we did not send ourselves, but were told of."""
+
     def _unite(self, other: Self) -> None:
         """Both are one limit: the smaller of the two."""
         self.limit = min(self.limit, other.limit)
@@ -220,6 +224,11 @@ class SlidingWindow(Window):
         self._charges = deque(sorted(charges))
         self.steady_until = -NEVER
         self._unite(other)
+
+    def others(self, now: float) -> float:
+        """Those of the used units that we did not send ourselves, but were told of."""
+        self.used(now)
+        return sum(charge[AMOUNT] for charge in self._charges if charge[LIVE] == OTHERS)
 
     def frees(self, now: float, most: int) -> list[tuple[float, float]]:
         """When units return, in seconds from now, and how many."""

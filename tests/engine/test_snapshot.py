@@ -307,14 +307,16 @@ def test_of_two_processes_the_sum_and_the_longer_rest_are_kept(make_pool):
     theirs.fail(theirs.lease(0.0), 0.0, Fault.RATE_LIMIT_DAY, retry_after=HOUR)
     name = "acme/k1/m"
     ours = stored(mine, 0.0)["deployments"][name]
-    row = merged(stored(theirs, 0.0)["deployments"][name], ours, WALL, before={})
+    row = merged(stored(theirs, 0.0)["deployments"][name], ours, WALL, before=None, kept=None)
     data = {"version": 1, "deployments": {name: row}}
     deployment = reborn(make_pool, keys, data).deployments[0]
     assert [w.used(5.0) for w in deployment.group.windows] == [6, 6]
     assert deployment.hard_until == pytest.approx(5.0 + HOUR)
-    assert merged({"at": "damaged"}, ours, WALL, before={}) == ours
-    assert merged(row, ours, WALL, before=ours)["windows"] == row["windows"]
-    assert merged(row, ours, WALL, before=row) == ours  # told of the rest, and it is over
+    assert merged({"at": "damaged"}, ours, WALL, before=None, kept=None) == ours
+    assert merged(row, ours, WALL, before=ours, kept=row)["windows"] == row["windows"]
+    told = stored(reborn(make_pool, keys, data), 5.0)["deployments"][name]
+    again = merged(row, told, WALL, before=None, kept=row)
+    assert [count.used for count in group_of(again, WALL, WALL).windows] == [6, 6]
 
 
 def test_a_rest_that_was_lifted_does_not_come_back_from_the_store(make_pool):
@@ -325,8 +327,9 @@ def test_a_rest_that_was_lifted_does_not_come_back_from_the_store(make_pool):
     dead = stored(pool, 0.0)["deployments"]["acme/a/m"]
     pool.manager.revive("acme", "a")
     ours = stored(pool, 1.0)["deployments"]["acme/a/m"]
-    assert merged(dead, ours, WALL, before=dead)["rests"] == {}
-    assert merged(dead, ours, WALL, before=ours)["rests"] == dead["rests"]
+    assert merged(dead, ours, WALL, before=dead, kept=dead)["rests"] == {}
+    assert merged(dead, ours, WALL, before=None, kept=dead)["rests"] == {}
+    assert merged(dead, ours, WALL, before=ours, kept=dead)["rests"] == dead["rests"]
 
 
 def test_a_death_is_the_key_s_whatever_the_model(make_pool):
@@ -345,17 +348,41 @@ def test_what_processes_send_by_turns_adds_up(make_pool, shape):
     keys = [{"rpd": 100, "shape": shape}]
     name, row = "acme/k1/m", {}
     pools = [make_pool(keys), make_pool(keys)]
-    before = [{}, {}]
+    last = [{"before": None, "kept": None}] * 2
     for turn, calls in enumerate((4, 3, 2, 5, 1, 6)):
         which, now = turn % 2, 10.0 * turn
         for _ in range(calls):
             spend(pools[which], now)
         ours = stored(pools[which], now, WALL + now)["deployments"][name]
-        row = merged(row, ours, WALL + now, before=before[which]) if row else ours
-        before[which] = ours
+        row = merged(row, ours, WALL + now, **last[which]) if row else ours
+        last[which] = {"before": ours, "kept": row}
     data = {"version": 1, "deployments": {name: json.loads(json.dumps(row))}}
     (window,) = reborn(make_pool, keys, data, wall=WALL + 60.0).deployments[0].group.windows
     assert window.used(5.0) == pytest.approx(21, abs=0.1)  # a bucket refills by 0.06 meanwhile
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("late", [False, True])
+def test_what_the_provider_told_of_others_is_not_added_again(make_pool, shape, late):
+    """Each reply states what all have used: the store's sum is that, whoever writes when."""
+    keys = [{"rpd": 100, "shape": shape}]
+    name, row, total = "acme/k1/m", {}, 0
+    pools = [make_pool(keys), make_pool(keys)]
+    last = [{"before": None, "kept": None}] * 2
+    for turn, calls in enumerate((4, 3, 2, 5, 1, 6)):
+        which, now = turn % 2, 10.0 * turn
+        (window,) = pools[which].deployments[0].group.windows
+        for _ in range(calls):
+            spend(pools[which], now)
+            total += 1
+            window.observe(total, None, now)
+        for writer in (1, 0) if late and which else () if late else (which,):
+            ours = stored(pools[writer], now, WALL + now)["deployments"][name]
+            row = merged(row, ours, WALL + now, **last[writer]) if row else ours
+            last[writer] = {"before": ours, "kept": row}
+    data = {"version": 1, "deployments": {name: json.loads(json.dumps(row))}}
+    (window,) = reborn(make_pool, keys, data, wall=WALL + 60.0).deployments[0].group.windows
+    assert window.used(5.0) == pytest.approx(21, abs=0.1)
 
 
 def test_a_mark_moves_with_whatever_is_worth_storing(make_pool):
