@@ -11,7 +11,7 @@ from hydra_core.allowances import AllowanceBook
 from hydra_core.catalog import ROLLING
 from hydra_core.dialects import get_dialect
 from hydra_core.drive.exchange import Exchange, Line
-from hydra_core.drive.redaction import tells_secret
+from hydra_core.drive.redaction import redacted, tells_secret
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import SlowStart
 from hydra_core.engine.deployment import Deployment, Scopes
@@ -24,6 +24,7 @@ from hydra_core.engine.routing import RouteBook
 from hydra_core.engine.score import ScoreWeights
 from hydra_core.engine.study import Study
 from hydra_core.engine.windows import SlidingWindow
+from hydra_core.vault import shown
 from hydra_core.wire import DAY, MINUTE
 from hydra_core.zones import next_midnight
 
@@ -77,6 +78,7 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         aliases=config.usable_aliases(),
         lanes=builder.lanes,
         ranks=builder.ranks,
+        shown=lambda word: shown(redacted(word, exchange.secrets)),
     )
     windows = {provider.name: str(provider.window) for provider in providers}
     named = frozenset(

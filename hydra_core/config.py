@@ -178,14 +178,21 @@ class HydraConfig(Settings):
         for index, member in enumerate(members):
             if not self._serves(member) and not (usable and self._lacks(member)):
                 yield Problem(
-                    f"{shown(member)} is no model of a configured provider; write "
-                    "provider/model as listed under providers",
+                    f"{shown(member)} is no model of a configured provider; "
+                    f"{self._remedy(member)}",
                     *("aliases", alias, index),
                 )
 
     def _serves(self, member: str) -> bool:
         name, _, model = member.partition("/")
         return any(p.name == name and model in p.model_names for p in self.providers)
+
+    def _remedy(self, member: str) -> str:
+        entry = catalog.known(member.partition("/")[0])
+        if entry is None or not self._lacks(member):
+            return "write provider/model as listed under providers"
+        variables = " or ".join(entry.env) or entry.base_url_env
+        return f"set {variables}, or list {entry.name} under providers"
 
     def _lacks(self, member: str) -> bool:
         """Whether its provider is one that others know, but not configured here."""
@@ -198,13 +205,13 @@ def load(config: HydraConfig | Mapping[str, Any] | str | Path | None = None) -> 
 
     Nothing means the environment: the file that `HYDRA_CONFIG` names, else the known
     providers' variables, which also serve where settings name no `providers`. `HYDRA_*`
-    variables override a file's scalar settings and fill in those that a dict leaves out:
-    what the code says holds. Raises ConfigError.
+    variables override a file's scalar settings and fill in those that a dict, or a
+    HydraConfig without providers, leaves out: what the code says holds. Raises ConfigError.
     """
     if isinstance(config, HydraConfig):
         if "providers" in config.model_fields_set:
             return config
-        return config.model_copy(update={"providers": HydraConfig.from_env().providers})
+        config = {name: getattr(config, name) for name in config.model_fields_set}
     if config is None:
         named = os.environ.get("HYDRA_CONFIG")
         return HydraConfig.from_file(named) if named else HydraConfig.from_env()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from hydra_core.errors import ConfigError, HydraError
 from hydra_core.messages import Chunk, Message, Reply
+from hydra_core.request import listed
 from hydra_core.trial import Observation, Score, compared
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class Experiment:
         a wait, a cached reply or another model's says nothing of the variant and is passed
         over. Raises ValueError for a number outside 0..1, or another experiment's reply.
         """
-        if not 0.0 <= quality <= 1.0:
+        if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
             raise ValueError("quality is a number from 0 (useless) to 1 (right)")
         if isinstance(reply, str):
             with self._lock:
@@ -216,8 +217,7 @@ class Experiment:
         """The call as the variant has it."""
         changed = {**arguments, **self._variants[variant]}
         system, prompt = changed.pop("system", None), changed.pop("prompt", None)
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
+        messages = listed(messages)
         if prompt is not None:
             messages = _filled(messages, prompt)
         if system is not None:
@@ -261,7 +261,7 @@ class _Watch:
 
 
 def _checked(name: str, variants: Variants) -> dict[str, dict[str, Any]]:
-    if isinstance(variants, list | tuple):
+    if isinstance(variants, list | tuple) and all(map(_is_name, variants)):
         variants = {variant: {} for variant in variants}
     # A str would be taken for a list of its letters.
     if not isinstance(variants, Mapping) or not all(_is_name(word) for word in (name, *variants)):

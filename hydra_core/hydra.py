@@ -475,6 +475,9 @@ class Hydra:
         provider: str | None = None,
         lane: str | None = None,
         max_tokens: int | None = None,
+        deadline: float | None = None,
+        on_exhausted: OnExhausted | None = None,
+        max_wait: float | None = None,
         **extra: Any,
     ) -> list[dict[str, Any]]:
         """Which deployment would serve this request now, and why each other one would not.
@@ -486,10 +489,14 @@ class Hydra:
         from hydra_core.engine.explanation import foreseen
 
         request = self._request(messages, locals(), extra)
-        falling_back = not self._raises(extra.get("on_exhausted"))
+        falling_back = not self._raises(on_exhausted)
+        within = min(
+            self._patience.max_wait if max_wait is None else max_wait,
+            self._patience.timeout if deadline is None else deadline,
+        )
         return self._gate.ask(
             lambda manager, now: foreseen(
-                manager, request, now, falling_back=falling_back, max_wait=self._config.max_wait
+                manager, request, now, falling_back=falling_back, max_wait=within
             )
         )
 

@@ -85,12 +85,7 @@ def chat_request(
 
     Raises RequestRejected, naming the argument, for what no provider could answer.
     """
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    elif not messages or not _dicts(messages):
-        raise RequestRejected(
-            "messages must be a string or a non-empty list of dicts with role and content"
-        )
+    messages = listed(messages)
     given = _given(named) if named else {}
     params: dict[str, Any] = {name: given[name] for name in _BODY_FIELDS if name in given}
     if "tools" in params and not params["tools"]:
@@ -107,6 +102,17 @@ def chat_request(
         max_wait=given.get("max_wait"),
         priority=given.get("priority", 0),
     )
+
+
+def listed(messages: str | list[Message]) -> list[Message]:
+    """The messages as a list. Raises RequestRejected for what is neither text nor messages."""
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if not messages or not _dicts(messages):
+        raise RequestRejected(
+            "messages must be a string or a non-empty list of dicts with role and content"
+        )
+    return messages
 
 
 def lease_request(named: Mapping[str, Any]) -> ChatRequest:

@@ -111,3 +111,13 @@ def test_what_was_not_built_can_be_shown():
     except ConfigError as error:
         shown = traceback.TracebackException.from_exception(error, capture_locals=True)
         assert "<Hydra [closed]>" in "".join(shown.format())
+
+
+@pytest.mark.parametrize("name", ["model", "provider", "lane"])
+@pytest.mark.parametrize("key", ["key-canary-1", "sk-or-v1-0123456789abcdef0123456789"])
+def test_a_key_in_the_wrong_place_is_not_repeated(hydra, name, key):
+    """Neither one of the pool's keys nor what looks like one is shown as the name it is not."""
+    for ask in (hydra.chat, hydra.explain):
+        with pytest.raises(RequestRejected, match=f"no key serves {name}") as caught:
+            ask("hello", **{name: key})
+        assert key not in str(caught.value)

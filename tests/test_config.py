@@ -223,7 +223,10 @@ def test_a_dumped_configuration_is_the_same_configuration(tmp_path):
         ),
         (
             {"providers": [provider()], "aliases": {"smart": ["gemini/model-x"]}},
-            "aliases.smart[0]: 'gemini/model-x' is no model of a configured provider",
+            (
+                "aliases.smart[0]: 'gemini/model-x' is no model of a configured provider; "
+                "set GEMINI_API_KEY or GOOGLE_API_KEY, or list gemini under providers"
+            ),
         ),
         ({"store": 3}, "store: must be a URL in quotes"),
     ],

@@ -63,6 +63,15 @@ def test_settings_without_providers_use_those_of_the_environment(form, tmp_path,
     assert load(HydraConfig(providers=())).providers == ()
 
 
+@pytest.mark.parametrize("form", [dict, HydraConfig])
+def test_what_settings_without_providers_leave_out_comes_from_the_variables(form, monkeypatch):
+    """What the code says holds, in whichever form; a variable it makes idle is not read."""
+    monkeypatch.setenv("HYDRA_MAX_WAIT", "3")
+    monkeypatch.setenv("HYDRA_LANGUAGE", "klingon")
+    config = load(form(language="es"))
+    assert (config.language, config.max_wait) == ("es", 3.0)
+
+
 def test_both_names_of_gemini_are_read():
     """GEMINI_API_KEY* and GOOGLE_API_KEY* feed one provider, through its usual door only."""
     config = from_env(GEMINI_API_KEY_1="k-one", GOOGLE_API_KEY="k-two", GOOGLE_API_KEY_1="k-one")

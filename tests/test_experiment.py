@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hydra_core import Hydra
-from hydra_core.errors import ConfigError, HydraClosed, PoolExhausted
+from hydra_core.errors import ConfigError, HydraClosed, PoolExhausted, RequestRejected
 from hydra_core.testing import FakeProvider
 from hydra_core.trial import UNITS, Observation, Score, compared
 
@@ -330,3 +330,23 @@ def test_memory_is_bounded():
     for number in range(UNITS + 5):
         score.judged(f"u{number}", 1.0)
     assert len(score.copy().seen["quality"]) == UNITS
+
+
+@pytest.mark.parametrize("messages", [None, 5, ["hello"], [["hello"]]])
+def test_messages_that_are_none_are_rejected_as_by_chat(hydra, messages):
+    """A system prompt and a template meet what is no conversation before the pool does."""
+    styles = {"head": {"system": "Be brief."}, "frame": {"prompt": "Say {}"}}
+    trial = hydra.experiment("forms", styles)
+    for unit in map(str, range(8)):
+        with pytest.raises(RequestRejected, match="messages must be"):
+            trial.chat(messages, unit=unit)
+
+
+def test_what_is_no_quality_and_no_name_is_told(hydra):
+    """Wrong types are told as wrong values are."""
+    trial = hydra.experiment("forms", ["one", "two"])
+    for quality in ("good", None):
+        with pytest.raises(ValueError, match="quality is a number"):
+            trial.feedback("unit", quality)
+    with pytest.raises(ConfigError, match="names are texts"):
+        hydra.experiment("lists", [["one"], ["two"]])

@@ -118,6 +118,20 @@ def test_explain_agrees_with_what_happens(hydra, fake):
     assert fake.refused == 0
 
 
+@pytest.mark.parametrize(
+    ("patience", "model"),
+    [({}, "small"), ({"max_wait": 9.0}, "big"), ({"max_wait": 9.0, "deadline": 0.1}, "small")],
+)
+def test_explain_knows_how_long_the_call_would_wait(patience, model):
+    """A smaller model is chosen where the wished one comes too late for this very call."""
+    key = FakeKey("key-canary-1", limits=FakeLimits(rpm=1))
+    fake = FakeProvider([key], models=("big", "small"), time_scale=0.02)
+    with fake, Hydra(fake.config(cache=False, max_wait=0.0)) as hydra:
+        hydra.chat("hello")
+        assert hydra.explain("hello", **patience)[0]["model"] == model
+        assert hydra.chat("hello", **patience).model == model
+
+
 def test_explain_rejects_what_a_call_would(hydra):
     """An unknown model is the same error as for a call."""
     with pytest.raises(RequestRejected, match="no key serves model 'nobody'"):

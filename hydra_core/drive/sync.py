@@ -13,7 +13,7 @@ from hydra_core.drive.exchange import DRAIN
 from hydra_core.drive.gate import ThreadBell
 from hydra_core.engine.quality import shaped
 from hydra_core.engine.steps import GiveUp, Park, Send
-from hydra_core.errors import HydraClosed
+from hydra_core.errors import HydraClosed, RequestRejected
 from hydra_core.messages import Reply
 from hydra_core.wire import Answer, Failed, Replied
 
@@ -51,6 +51,9 @@ class SyncDriver:
                         return end
                     case unknown:
                         assert_never(unknown)
+        except RequestRejected:  # it cannot be written, so nothing of it was sent
+            self._gate.ask(journey.withdraw)
+            raise
         finally:
             self._gate.abandon(journey)
 
@@ -78,7 +81,11 @@ class SyncDriver:
             while True:
                 match self._gate.step(journey, ThreadBell):
                     case Send() as send:
-                        opened = self._open(journey, send, patience)
+                        try:
+                            opened = self._open(journey, send, patience)
+                        except RequestRejected:
+                            self._gate.ask(journey.withdraw)
+                            raise
                         if isinstance(opened, Answer):
                             self._gate.report(journey, opened)
                             continue

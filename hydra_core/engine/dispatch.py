@@ -355,6 +355,12 @@ class Dispatch:
             cost = lease.deployment.model.cost_of(usage)
             manager.settle(lease, now, tokens=float(usage.total_tokens), usd=cost)
 
+    def withdraw(self, manager: KeyManager, now: float) -> None:
+        """End an attempt of which nothing was sent: what was booked for it goes back."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            manager.refund(lease, now)
+
     def _drop_ticket(self, manager: KeyManager, now: float) -> None:
         ticket = self._stop_waiting(now)
         if ticket is not None:

@@ -16,7 +16,7 @@ from hydra_core.engine.roster import Roster
 from hydra_core.errors import RequestRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.size import Size
@@ -76,6 +76,7 @@ class RouteBook:
 
     `lanes` maps a key (provider, name) to the lanes it is reserved for; `ranks` maps
     a deployment to its model's place in its provider's list (0: the default model).
+    `shown` quotes a word of the caller's for a message: it may be a key in the wrong place.
     """
 
     def __init__(
@@ -85,11 +86,13 @@ class RouteBook:
         aliases: Mapping[str, Sequence[str]],
         lanes: Mapping[tuple[str, str], tuple[str, ...]],
         ranks: Mapping[Deployment, int],
+        shown: Callable[[str], str] = repr,
     ) -> None:
         self._deployments = tuple(deployments)
         self._aliases = aliases
         self._lanes = lanes
         self._ranks = ranks
+        self._shown = shown
         self._models = frozenset(deployment.model.name for deployment in deployments)
         self._routes: dict[tuple[str | None, str | None, str | None, bool], Route] = {}
         self.credit = Credit()
@@ -183,7 +186,7 @@ class RouteBook:
 
     def _nothing(self, provider: str | None, model: str | None, lane: str | None) -> str:
         asked = ", ".join(
-            f"{word} {value!r}"
+            f"{word} {self._shown(value)}"
             for word, value in (("provider", provider), ("model", model), ("lane", lane))
             if value is not None
         )

@@ -189,3 +189,15 @@ def test_an_impossible_request_is_rejected_before_any_call(
         caller.ask(pool(fake), messages, stream=stream, **kwargs)
     assert words in str(caught.value)
     assert fake.log == ()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_written_costs_nothing(caller, pool, serve, stream):
+    """A request that is no JSON is never sent, so neither a limit nor a budget pays for it."""
+    fake = serve([FakeKey("key-canary-1", limits=FakeLimits(rpm=1))])
+    hydra = pool(fake, max_wait=0.0, budget={"tokens_per_day": 300})
+    for _ in range(2):
+        with pytest.raises(RequestRejected, match="written as JSON"):
+            caller.ask(hydra, [{"role": "user", "content": b"no text"}], stream=stream)
+    assert caller.ask(hydra, "hello", stream=stream)[1] == "full"
+    assert blamed(hydra) == [0]

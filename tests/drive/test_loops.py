@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,6 +68,40 @@ def test_one_loop_after_another(serve, transport):
     with Hydra(fake.config(cache=False, transport=transport)) as hydra:
         assert [asyncio.run(gathered(hydra, 6)) for _ in range(3)] == [["full"] * 6] * 3
     assert fake.served == 18
+
+
+@TRANSPORT
+def test_a_loop_that_ended_is_kept_by_nobody(serve, transport):
+    """A script may call `asyncio.run` for each question: no connection outlives its loop."""
+    fake, ended = serve(), []
+
+    async def asked():
+        ended.append(weakref.ref(asyncio.get_running_loop()))
+        return (await hydra.achat("hello")).kind
+
+    with Hydra(fake.config(cache=False, transport=transport)) as hydra:
+        assert [asyncio.run(asked()) for _ in range(3)] == ["full"] * 3
+        gc.collect()
+        assert [loop() for loop in ended] == [None] * 3
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_a_loop_that_was_merely_closed_is_forgotten_with_the_next(serve):
+    """Who closes a loop without ending its generators loses that loop's connections alone."""
+    with Hydra(serve().config(cache=False, transport="httpx2")) as hydra:
+        for _ in range(3):
+            loop = asyncio.new_event_loop()
+            assert loop.run_until_complete(hydra.achat("hello")).kind == "full"
+            loop.close()
+        assert len(hydra._drivers._async) == 1
+
+
+async def test_a_loop_goes_on_after_its_generators_were_ended(serve):
+    """Its connections were closed then, and are made anew by the next call."""
+    async with Hydra(serve().config(cache=False, transport="httpx2")) as hydra:
+        assert (await hydra.achat("hello")).kind == "full"
+        await hydra._drivers._async[asyncio.get_running_loop()].ending.aclose()
+        assert (await hydra.achat("hello")).kind == "full"
 
 
 @TRANSPORT
