@@ -39,7 +39,8 @@ class GroupCapacity:
     `concurrency` is the number of calls it takes at once, None when not limited;
     `available_in` the seconds until a cooldown ends; `context_window` and
     `max_output` tokens; `latency` the learned mean seconds of one call; the two
-    prices US dollars per million tokens. None: not known.
+    prices US dollars per million tokens; `tokens_per_char` what a character of a prompt
+    is booked as. None: not known.
     """
 
     name: str
@@ -55,3 +56,4 @@ class GroupCapacity:
     latency: float | None
     input_usd: float | None
     output_usd: float | None
+    tokens_per_char: float | None = None

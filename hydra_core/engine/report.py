@@ -71,6 +71,7 @@ def _capacity(
         latency=usual if latency is None else latency,
         input_usd=one.model.input_usd,
         output_usd=one.model.output_usd,
+        tokens_per_char=one.model.tokens_per_char + one.model.deviation,
     )
 
 

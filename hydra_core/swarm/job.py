@@ -193,7 +193,12 @@ def reading_plan(
     question: str | None,
     deadline: float | None,
 ) -> SwarmPlan:
-    """The plan for these documents, with the size of this module's own calls."""
+    """The plan for these documents, with the size of this module's own calls.
+
+    A character takes what the engine books for it, at the model that books most: calls that
+    are planned smaller would wait for room of which the plan knows nothing.
+    """
+    ratios = [group.tokens_per_char for group in capacity if group.tokens_per_char is not None]
     return plan(
         documents,
         capacity,
@@ -201,6 +206,7 @@ def reading_plan(
         deadline=deadline,
         prompt_tokens=len(MAP_INSTRUCTIONS) // CHARS_PER_TOKEN + _CONTEXT_TOKENS,
         output_tokens=MAP_TOKENS,
+        chars_per_token=1.0 / max(ratios) if ratios else CHARS_PER_TOKEN,
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hydra_core.swarm.document import Document
 
 CHARS_PER_TOKEN: Final = 4.0
-"""Stand-in until a ratio is learned for the model and the script."""
+"""Where nobody knows a ratio of the model and the script."""
 
 SIZES: Final = (1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000)
 """Candidate shard sizes in tokens; beyond the last, models read less well than they claim."""

@@ -10,15 +10,16 @@ from statistics import mean
 import pytest
 
 from hydra_core import Hydra
-from hydra_core.engine.capacity import GroupCapacity
+from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.messages import Attempt, Fault, Reply
 from hydra_core.swarm.account import Account
 from hydra_core.swarm.coverage import CoverageLedger
 from hydra_core.swarm.document import Document
+from hydra_core.swarm.job import reading_plan
 from hydra_core.swarm.map import Failed, Read
 from hydra_core.swarm.pace import PREPARING, outstanding
 from hydra_core.swarm.plan import plan
-from hydra_core.swarm.reading import Close, Start, SwarmRun
+from hydra_core.swarm.reading import MAP_TOKENS, Close, Start, SwarmRun
 from hydra_core.swarm.split import split
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 from hydra_core.testing.extractive import ExtractiveModel
@@ -96,3 +97,22 @@ def test_no_more_is_promised_than_the_quota_lets_a_swarm_read():
     maps = sum(call.status == 200 for call in fake.log) - 2
     assert planned.shards > maps == 13
     assert 0.75 * result.coverage <= planned.coverage_at_deadline <= 1.02 * result.coverage
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.28, 1.1])
+def test_a_shard_is_planned_as_large_as_the_engine_books_it(ratio):
+    """What is planned to fit a limit is let go at once: nobody counts more characters a token."""
+    limit = WindowCapacity("tokens", 60.0, 20_000, 0.0, "sliding")
+    group = replace(POOL[0], windows=(limit,), context_window=None, tokens_per_char=ratio)
+    planned = reading_plan([BOOK], [group], question="Why?", deadline=None)
+    assert planned.shard_chars * ratio + MAP_TOKENS < limit.limit
+    assert planned.tokens > len(BOOK) * ratio
+
+
+def test_planners_hear_what_a_character_is_booked_as():
+    """The ratio that replies have taught, and its deviation."""
+    with FakeProvider(["k"]) as fake, Hydra(fake.config(store="memory", cache=False)) as hydra:
+        (fresh,) = hydra.capacity()
+        hydra.chat("The sea was calm. " * 100)
+        (taught,) = hydra.capacity()
+    assert taught.tokens_per_char < fresh.tokens_per_char == pytest.approx(0.28)
