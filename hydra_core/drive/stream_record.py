@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.dialects.completion import thinks_aloud
 from hydra_core.drive.redaction import Forms, Veil
+from hydra_core.engine.size import tokens_of
 from hydra_core.errors import StreamBroken
 from hydra_core.messages import Chunk, Fault, Usage
 from hydra_core.wire import Answer, Failed, StreamEvent, Verdict
@@ -183,7 +184,7 @@ class StreamRecord:
     def usage_so_far(self) -> Usage:
         """For a stream that broke off: what it reported, and what was shown at least."""
         told = self._usage or Usage()
-        shown = sum(map(len, self._text)) // 4
+        shown = tokens_of(sum(map(len, self._text)))
         return Usage(
             max(told.prompt_tokens, self._prompt_tokens), max(told.completion_tokens, shown)
         )

@@ -11,12 +11,11 @@ Law 3: two names of one account are never compared with each other: a key may be
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.clues import Clues
 from hydra_core.engine.merging import merge
-from hydra_core.engine.notices import Notice
+from hydra_core.engine.notices import Notice, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.wire import Verdict
 
-# A notice names at most so many keys.
-_SHOWN: Final = 8
 # Nobody has more names than an organization, a project and a user. A header that changes
 # with every reply names no account.
 _HINTS: Final = 8
@@ -141,9 +138,7 @@ class Accounts:
         self._tell(kept, reason, apart=apart)
 
     def _tell(self, account: Account, reason: str, *, apart: str | None) -> None:
-        shown = ", ".join(nsmallest(_SHOWN, account.keys, key=account.keys.__getitem__))
-        if len(account.keys) > _SHOWN:
-            shown += f" and {len(account.keys) - _SHOWN} more"
+        shown = listed(sorted(account.keys, key=account.keys.__getitem__))
         contrary = (
             f', although the configuration puts them in "{apart}" and "{account.name}"'
             if apart

@@ -10,6 +10,8 @@ from hydra_core.engine.score import Score
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hydra_core.engine.allowance import Allowance, Spend
     from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import Booking, QuotaGroup
@@ -122,6 +124,12 @@ class Deployment:
             breaker = wider
         self.breaker = breaker
         self.soft_until = max(breaker.open_until, *(rest.soft_until for rest in self.rests))
+
+
+def mean_latency(deployments: Iterable[Deployment]) -> float | None:
+    """The mean of what a call takes with each, in seconds; None while none has served."""
+    seen = [d.score.latency for d in deployments if d.score.latency is not None]
+    return sum(seen) / len(seen) if seen else None
 
 
 class Lease:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.choice import rested_at
+from hydra_core.engine.deployment import mean_latency
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.windows import NEVER, guard_of
 
@@ -239,7 +240,7 @@ class Forecast:
             known = self._counted[asked] = self._scale * sum(
                 source.starts(
                     seconds + self.now - source.taken,
-                    unit * _likely(source.model, size),
+                    unit * source.model.usual_tokens(size),
                     whole=whole,
                 )
                 for source in self._sources
@@ -247,20 +248,11 @@ class Forecast:
         return known
 
 
-def _likely(model: ModelFacts, size: Size) -> float:
-    """What such a request will have taken when it is settled: few answers use all their room."""
-    if size.known_tokens is not None:
-        return size.known_tokens
-    room = model.usual_output if size.max_tokens is None else size.max_tokens
-    return model.prompt_tokens(size) + min(room, model.usual_output)
-
-
 def _source(members: tuple[Deployment, ...], size: Size, now: float) -> Source:
     group = members[0].group
     rest = min(rested_at(key, size, now)[0] for key in members)
-    seen = [key.score.latency for key in members if key.score.latency is not None]
-    latency = sum(seen) / len(seen) if seen else _USUAL_LATENCY
-    flows = tuple(_flows(group, latency, now))
+    latency = mean_latency(members)
+    flows = tuple(_flows(group, _USUAL_LATENCY if latency is None else latency, now))
     return Source(now, max(0.0, rest - now), members[0].model, flows)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.echo import Echo
 from hydra_core.engine.health import Breaker, Rest
-from hydra_core.engine.size import TOKENS_PER_CHAR, USUAL_OUTPUT
+from hydra_core.engine.size import TOKENS_PER_CHAR, USUAL_OUTPUT, tokens_of
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Usage
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 # The deviation covers code, names and the chat format until a model has been seen.
 _DEVIATION: Final = 0.03
 _PER_MESSAGE: Final = 4.0
-_STEP: Final = 0.15
+_TELLING: Final = 200  # characters; a shorter prompt is mostly the chat format around it
+_STEP: Final = 0.15  # the weight of the newest reply
+_ROOM: Final = 1.5  # booked for each token of a usual answer, since many are longer
 _MILLION: Final = 1e6
 
 
@@ -25,6 +27,7 @@ class ModelFacts:
     """One model at one provider: its window, its price, and what its replies taught.
 
     `context_window` and `max_output` are tokens; the prices are USD per million.
+    `usual_output` is the room in tokens that is booked for an answer of no stated length.
     """
 
     __slots__ = (
@@ -87,16 +90,26 @@ class ModelFacts:
         room = self.usual_output if size.max_tokens is None else size.max_tokens
         return self.prompt_tokens(size) + room
 
+    def usual_tokens(self, size: Size) -> float:
+        """What such a request will have taken once settled: few answers use all their room."""
+        if size.known_tokens is not None:
+            return size.known_tokens
+        return self.prompt_tokens(size) + self._usual_room(size)
+
+    def _usual_room(self, size: Size) -> float:
+        most = size.max_tokens
+        return self.usual_output if most is None else min(self.usual_output, most)
+
     def learn(self, size: Size, prompt_tokens: int, completion_tokens: int) -> None:
         """A reply reported its usage: correct the ratio and the usual output."""
         self._asked = None
-        if size.chars > 200 and prompt_tokens > 0:
+        if size.chars > _TELLING and prompt_tokens > 0:
             seen = max(0.0, prompt_tokens - _PER_MESSAGE * size.messages) / size.chars
             off = seen - self.tokens_per_char
             self.tokens_per_char += _STEP * off
             self.deviation += _STEP * (abs(off) - self.deviation)
         if completion_tokens > 0:
-            self.usual_output += _STEP * (1.5 * completion_tokens - self.usual_output)
+            self.usual_output += _STEP * (_ROOM * completion_tokens - self.usual_output)
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """USD for one call, or None when a price is unknown (never a false zero)."""
@@ -112,7 +125,7 @@ class ModelFacts:
 
     def estimated(self, size: Size, text: str) -> Usage:
         """What a call used that reported nothing: of a lease, all that was announced."""
-        usage = Usage(int(self.prompt_tokens(size)), len(text) // 4)
+        usage = Usage(int(self.prompt_tokens(size)), tokens_of(len(text)))
         if size.known_tokens is None:
             return usage
         return replace(usage, cost_usd=self.dearest_usd(usage.total_tokens))
@@ -140,9 +153,7 @@ class ModelFacts:
         """What a request of this size costs as a rule; None while no price is known."""
         if size.known_tokens is not None:
             return self.dearest_usd(size.known_tokens)
-        most = size.max_tokens
-        room = self.usual_output if most is None else min(self.usual_output, most)
-        return self.cost(int(self.prompt_tokens(size)), int(room))
+        return self.cost(int(self.prompt_tokens(size)), int(self._usual_room(size)))
 
     def dearest_usd(self, tokens: float) -> float | None:
         """USD for tokens of which nobody says whether they were read or written."""

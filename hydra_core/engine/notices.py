@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SHOWN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +23,9 @@ class Notice:
     subject: str
     text: str
     contrary: bool = False
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first eight of the names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

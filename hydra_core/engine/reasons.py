@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.notices import Notice
+from hydra_core.engine.notices import Notice, listed
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 
@@ -21,7 +21,6 @@ REFUSED: Final = (
     "base_url if it is set, then start again"
 )
 _DEAD: Final = "auth: refused as invalid (no timer revives it, only a corrected or new key)"
-_SHOWN: Final = 8
 _TOLD: Final = 200  # characters of what a provider said
 _ONE_BY_ONE: Final = "one request at a time tries again"
 
@@ -125,12 +124,9 @@ def signed_in_notice(provider: str) -> Notice:
 def refused_notice(provider: str, dead: tuple[list[str], int]) -> Notice:
     """Keys were refused for good: their names, and how many keys there are."""
     names, count = dead
-    shown = ", ".join(names[:_SHOWN]) + (
-        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    )
-    what = f"{provider} refused as invalid: {shown}"
+    what = f"{provider} refused as invalid: {listed(names)}"
     if len(names) == count > 1:
-        what = f"All keys of {provider} were refused as invalid ({shown})"
+        what = f"All keys of {provider} were refused as invalid ({listed(names)})"
     advice = "They are not used any more. Check their values"
     if len(names) == 1:
         advice = "It is not used any more. Check its value"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_core.engine.allowance import shared_budgets
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
 from hydra_core.engine.choice import allowed_at, start_of
+from hydra_core.engine.deployment import mean_latency
 from hydra_core.engine.explanation import DISABLED, READY, hindrance
 from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
@@ -40,23 +41,18 @@ def group_capacities(route: Route, now: float) -> tuple[GroupCapacity, ...]:
         if _free_at(deployment, now) != NEVER:
             groups.setdefault(deployment.group, []).append(deployment)
             alike.setdefault(deployment.model, []).append(deployment)
-    latencies = {model: _latency(members) for model, members in alike.items()}
+    latencies = {model: mean_latency(members) for model, members in alike.items()}
     return tuple(
         _capacity(group, members, now, latencies[members[0].model])
         for group, members in groups.items()
     )
 
 
-def _latency(members: list[Deployment]) -> float | None:
-    seen = [d.score.latency for d in members if d.score.latency is not None]
-    return sum(seen) / len(seen) if seen else None
-
-
 def _capacity(
     group: QuotaGroup, members: list[Deployment], now: float, usual: float | None
 ) -> GroupCapacity:
     """`usual` is the latency of the same model by any key: a key not yet used is no slower."""
-    one, latency = members[0], _latency(members)
+    one, latency = members[0], mean_latency(members)
     return GroupCapacity(
         name=group.name,
         provider=one.provider,

@@ -40,6 +40,11 @@ class Size:
         return int(rough)
 
 
+def tokens_of(chars: int) -> int:
+    """About as many tokens as a text of so many characters has, in whole ones."""
+    return int(chars * TOKENS_PER_CHAR)
+
+
 _size = drafted(Size)
 
 
