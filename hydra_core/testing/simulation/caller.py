@@ -34,9 +34,9 @@ class Caller:
         "_journey",
         "_parked_at",
         "_sent",
+        "_simulation",
         "_turn",
         "_waited",
-        "_world",
         "call",
         "due",
         "ended",
@@ -45,14 +45,14 @@ class Caller:
         "was_waiting",
     )
 
-    def __init__(self, world: Simulation, call: Call, journey: Dispatch, route: Route) -> None:
+    def __init__(self, simulation: Simulation, call: Call, journey: Dispatch, route: Route) -> None:
         self.call = call
         self.route = route
-        self.due = world.time.now + (call.request.deadline or 0.0)
+        self.due = simulation.time.now + (call.request.deadline or 0.0)
         self.ended = 0
         self.refusals: list[tuple[Fault, Sent]] = []
         self.was_waiting = False
-        self._world = world
+        self._simulation = simulation
         self._journey = journey
         self._turn = 0
         self._sent: Sent | None = None
@@ -62,37 +62,38 @@ class Caller:
     def begin(self) -> None:
         """Come, and perhaps plan to leave."""
         if self.call.leaves_after is not None:
-            self._world.time.at(self._world.time.now + self.call.leaves_after, self._cancel)
+            time = self._simulation.time
+            time.at(time.now + self.call.leaves_after, self._cancel)
         self.step()
 
     def ring(self) -> None:
         """The engine's bell: look again at once."""
         if self._parked_at is not None:
-            self._wake_at(self._world.time.now)
+            self._wake_at(self._simulation.time.now)
 
     def patience(self) -> float:
         """The last moment at which the caller would still be glad of a place."""
         allowed = self.call.request.max_wait or 0.0
-        return min(self.due, self._world.time.now + allowed - self._waited)
+        return min(self.due, self._simulation.time.now + allowed - self._waited)
 
     def step(self) -> None:
         """Ask the engine what to do, and do it."""
-        world, self._turn = self._world, self._turn + 1
+        simulation, self._turn = self._simulation, self._turn + 1
         self.was_waiting = self._parked_at is not None
         if self._parked_at is not None:
-            self._waited += world.time.now - self._parked_at
+            self._waited += simulation.time.now - self._parked_at
             self._parked_at = None
-        match world.gate.step(self._journey, lambda: self):
+        match simulation.gate.step(self._journey, lambda: self):
             case Send() as send:
                 self._send(send)
             case Park() as park:
-                self._parked_at = world.time.now
-                self._wake_at(world.time.now + park.seconds)
+                self._parked_at = simulation.time.now
+                self._wake_at(simulation.time.now + park.seconds)
             case Reply() as reply:
                 self._end("reply", f"{reply.provider}/{reply.model} {reply.key}")
             case GiveUp() as end:
                 self._end(type(end.error).__name__, "")
-                world.explain(self, end.error)
+                simulation.explain(self, end.error)
 
     def _wake_at(self, when: float) -> None:
         turn = self._turn
@@ -101,48 +102,49 @@ class Caller:
             if turn == self._turn and not self.ended:
                 self.step()
 
-        self._world.time.at(when, wake)
+        self._simulation.time.at(when, wake)
 
     def _send(self, send: Send) -> None:
-        world, turn = self._world, self._turn
-        sent = self._sent = world.send(self.call, send)
-        now = world.time.now
+        simulation, turn = self._simulation, self._turn
+        sent = self._sent = simulation.send(self.call, send)
+        now = simulation.time.now
 
         def time_out() -> None:
             if turn == self._turn and not self.ended:
                 self._hear(sent, Outcome(None, HANG))
 
         def arrive() -> None:
-            outcome = world.arrive(sent)
+            outcome = simulation.arrive(sent)
             if outcome.seconds is not None:
-                world.time.world_at(world.time.now + outcome.seconds, lambda: leave(outcome))
+                due = simulation.time.now + outcome.seconds
+                simulation.time.world_at(due, lambda: leave(outcome))
 
         def leave(outcome: Outcome) -> None:
-            world.provider(sent).finish(sent)
-            world.time.at(world.time.now, lambda: answered(outcome))
+            simulation.provider(sent).finish(sent)
+            simulation.time.at(simulation.time.now, lambda: answered(outcome))
 
         def answered(outcome: Outcome) -> None:
             if turn == self._turn and not self.ended:
                 self._hear(sent, outcome)
 
-        world.time.world_at(now + world.delay(sent), arrive)
-        world.time.at(now + send.timeout, time_out)
+        simulation.time.world_at(now + simulation.delay(sent), arrive)
+        simulation.time.at(now + send.timeout, time_out)
 
     def _hear(self, sent: Sent, outcome: Outcome) -> None:
         """The attempt is over: tell the engine, and go on unless the reader has seen a part."""
-        world = self._world
+        simulation = self._simulation
         self._sent = None
         answer = None
-        if world.speaks(sent):
+        if simulation.speaks(sent):
             answer = spoken_answer(sent, outcome)
             if answer is not None and misread(outcome, answer):
-                world.wrong("misread", f"{outcome.fault} read as {answer.verdict}")
-        world.close(sent, outcome)
+                simulation.wrong("misread", f"{outcome.fault} read as {answer.verdict}")
+        simulation.close(sent, outcome)
         if isinstance(outcome.fault, Fault):
             self.refusals.append((outcome.fault, sent))
-        world.gate.report(self._journey, answer or answer_of(sent, outcome))
+        simulation.gate.report(self._journey, answer or answer_of(sent, outcome))
         if outcome.fault is Fault.STREAM_BROKEN and self.call.streams:
-            world.gate.abandon(self._journey)
+            simulation.gate.abandon(self._journey)
             self._end("StreamBroken", "")
         else:
             self.step()
@@ -150,23 +152,23 @@ class Caller:
     def _cancel(self) -> None:
         if self.ended:
             return
-        world, sent = self._world, self._sent
+        simulation, sent = self._simulation, self._sent
         self._sent = None
         if sent is not None:
-            world.hang_up(sent)
-        world.gate.abandon(self._journey)
+            simulation.hang_up(sent)
+        simulation.gate.abandon(self._journey)
         self._end("cancelled", "")
-        world.time.at(
-            world.time.now + _IMPATIENCE, lambda: world.gate.abandon(self._journey)
+        simulation.time.at(
+            simulation.time.now + _IMPATIENCE, lambda: simulation.gate.abandon(self._journey)
         )
 
     def die(self) -> None:
         """The process was killed: its connections close, and nobody settles anything."""
         sent, self._sent = self._sent, None
         if sent is not None:
-            self._world.hang_up(sent)
+            self._simulation.hang_up(sent)
         self._end(KILLED, "")
 
     def _end(self, how: str, where: str) -> None:
         self.ended += 1
-        self._world.end(self, how, where)
+        self._simulation.end(self, how, where)
