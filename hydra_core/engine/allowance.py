@@ -37,9 +37,9 @@ class Allowance:
         """When such a request may be sent; `NEVER` when no day's budget would pay for it."""
         start = now
         if self.budgets:
-            usd, tokens = model.needs(size)
+            needs = model.needs(size)
             for budget in self.budgets:
-                begin = budget.earliest(usd if budget.kind == "usd" else tokens, now)
+                begin = budget.earliest(needs[budget.unit], now)
                 if begin > start:
                     start = begin
         if self.hours is None or start == NEVER:
@@ -49,17 +49,16 @@ class Allowance:
 
     def may_return(self, model: ModelFacts, size: Size, now: float) -> bool:
         """True when only calls under way stand in between, and may leave room as they end."""
-        usd, tokens = model.needs(size)
+        needs = model.needs(size)
         return not self.closed(now) and all(
-            budget.may_return(usd if budget.kind == "usd" else tokens, now)
-            for budget in self.budgets
+            budget.may_return(needs[budget.unit], now) for budget in self.budgets
         )
 
     def turn_away(self, model: ModelFacts, size: Size, now: float) -> None:
         """Its deployment rests for such a request: be told when a budget has room for it."""
-        usd, tokens = model.needs(size)
+        needs = model.needs(size)
         for budget in self.budgets:
-            need = usd if budget.kind == "usd" else tokens
+            need = needs[budget.unit]
             if budget.earliest(need, now) > now:
                 budget.turn_away(need)
 
@@ -69,15 +68,14 @@ class Allowance:
 
     def book(self, model: ModelFacts, size: Size, now: float) -> Spend:
         """Book what such a request may cost at most."""
-        usd, tokens = model.needs(size)
-        return Spend(self, usd, tokens, now)
+        return Spend(self, model.needs(size), now)
 
     def why(self, model: ModelFacts, size: Size, now: float) -> str | None:
         """What keeps such a request away for longest, in a reader's words; None: nothing."""
         found: tuple[float, str] | None = None
-        usd, tokens = model.needs(size)
+        needs = model.needs(size)
         for budget in self.budgets:
-            need = usd if budget.kind == "usd" else tokens
+            need = needs[budget.unit]
             start = budget.earliest(need, now)
             if start > (now if found is None else found[0]):
                 found = start, budget.told(need, now)
@@ -89,8 +87,8 @@ class Allowance:
 
 def affordable(budgets: Iterable[Budget], model: ModelFacts, size: Size, now: float) -> bool:
     """True while every budget has what such a request may cost."""
-    usd, tokens = model.needs(size)
-    return all(b.earliest(usd if b.kind == "usd" else tokens, now) <= now for b in budgets)
+    needs = model.needs(size)
+    return all(budget.earliest(needs[budget.unit], now) <= now for budget in budgets)
 
 
 def shared_budgets(deployments: Sequence[Deployment]) -> tuple[Budget, ...]:
@@ -103,15 +101,13 @@ def shared_budgets(deployments: Sequence[Deployment]) -> tuple[Budget, ...]:
 class Spend:
     """What one lease booked in the budgets of an allowance: US dollars and tokens."""
 
-    __slots__ = ("_allowance", "_bookings", "_tokens", "_usd")
+    __slots__ = ("_allowance", "_bookings", "_needs")
 
-    def __init__(self, allowance: Allowance, usd: float, tokens: float, now: float) -> None:
+    def __init__(self, allowance: Allowance, needs: tuple[float, float], now: float) -> None:
         self._allowance = allowance
-        self._usd = usd
-        self._tokens = tokens
+        self._needs = needs
         self._bookings = [
-            (budget, budget.book(usd if budget.kind == "usd" else tokens, now))
-            for budget in allowance.budgets
+            (budget, budget.book(needs[budget.unit], now)) for budget in allowance.budgets
         ]
 
     def settle(self, *, tokens: float | None, usd: float | None, now: float) -> list[Budget]:
@@ -119,14 +115,16 @@ class Spend:
 
         `tokens` None: the estimate stays. `usd` None: its share of the estimate.
         """
+        booked_usd, booked_tokens = self._needs
         if tokens is None:
-            tokens, usd = self._tokens, self._usd
+            tokens, usd = booked_tokens, booked_usd
         elif usd is None:
-            usd = self._usd * tokens / self._tokens if self._tokens else 0.0
+            usd = booked_usd * tokens / booked_tokens if booked_tokens else 0.0
+        took = usd, tokens
         return [
             budget
             for budget, booking in self._bookings
-            if budget.settle(booking, usd if budget.kind == "usd" else tokens, now)
+            if budget.settle(booking, took[budget.unit], now)
         ]
 
     def renewed(self, now: float) -> bool:
@@ -143,19 +141,19 @@ class Spend:
 class Allowances:
     """Every budget of a pool by its name, and who draws on it."""
 
-    __slots__ = ("_deployments", "_drawn_on", "budgets")
+    __slots__ = ("_allowed", "_drawn_on", "budgets")
 
     def __init__(self, deployments: Iterable[Deployment]) -> None:
-        self._deployments = [d for d in deployments if d.allowance is not None]
+        self._allowed = {d: d.allowance for d in deployments if d.allowance is not None}
         self._drawn_on: dict[Budget, list[Deployment]] = defaultdict(list)
         self.budgets: dict[str, Budget] = {}
-        for deployment in self._deployments:
-            for budget in deployment.allowance.budgets if deployment.allowance else ():
+        for deployment, allowance in self._allowed.items():
+            for budget in allowance.budgets:
                 self.budgets[budget.name] = budget
                 self._drawn_on[budget].append(deployment)
 
     def __bool__(self) -> bool:
-        return bool(self._deployments)
+        return bool(self._allowed)
 
     def on(self, budget: Budget) -> list[Deployment]:
         """Who draws on this budget."""
@@ -165,7 +163,7 @@ class Allowances:
         """The wall clock is now `offset` seconds ahead of the monotonic one; who is concerned."""
         for budget in self.budgets.values():
             budget.reanchor(offset, now)
-        for deployment in self._deployments:
-            if deployment.allowance is not None and deployment.allowance.hours is not None:
-                deployment.allowance.hours.reanchor(offset)
-        return self._deployments
+        for allowance in self._allowed.values():
+            if allowance.hours is not None:
+                allowance.hours.reanchor(offset)
+        return list(self._allowed)

@@ -17,6 +17,9 @@ from hydra_core.engine.durations import duration
 from hydra_core.engine.windows import NEVER
 
 BudgetKind = Literal["usd", "tokens"]
+UNITS: Final[tuple[BudgetKind, BudgetKind]] = ("usd", "tokens")
+"""The order in which what a request needs, or took, is told: US dollars, then tokens."""
+
 DayEnd = Callable[[float], float]
 """Wall seconds -> the wall seconds, later than these, at which the next day begins."""
 
@@ -30,6 +33,7 @@ class Budget:
     """`limit` US dollars or tokens a day, for one key, one provider or the whole pool.
 
     `name` is the same in every process; `whose` is how people call the one it bounds.
+    `unit` is the place of what it counts among the needs of a request (`UNITS`).
     `day_end` knows when days begin; `offset` added to monotonic seconds gives wall seconds.
     """
 
@@ -46,6 +50,7 @@ class Budget:
         "limit",
         "name",
         "turns_at",
+        "unit",
         "whose",
     )
 
@@ -62,6 +67,7 @@ class Budget:
     ) -> None:
         self.name = name
         self.kind = kind
+        self.unit = UNITS.index(kind)
         self.limit = limit
         self.whose = whose
         self._most = limit * (1.0 + _ROUNDING)
