@@ -81,11 +81,13 @@ class Parts:
         if not self._text:
             raise error from None
         told = str(error)
-        if not isinstance(error, StreamBroken):
+        if self._text != getattr(error, "partial", None):
             told = (
                 f"the answer broke off after {len(self._text):,} characters and could not be "
-                f"continued: {told}\nThe text so far is in .partial"
+                f"continued: {told}"
             )
+        if not isinstance(error, StreamBroken):
+            told += "\nThe text so far is in .partial"
         raise StreamBroken(told, partial=self._text, attempts=self._attempts) from None
 
     def _may_go_on(self, error: StreamBroken) -> bool:

@@ -121,3 +121,14 @@ def test_a_key_in_the_wrong_place_is_not_repeated(hydra, name, key):
         with pytest.raises(RequestRejected, match=f"no key serves {name}") as caught:
             ask("hello", **{name: key})
         assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tools", "response_format"])
+def test_what_nests_too_deep_is_rejected(hydra, name):
+    """A form that no JSON writer can write is the request's fault, told as such."""
+    deep = {}
+    for _ in range(5000):
+        deep = {"properties": deep}
+    form = {"type": "object", "function": {"name": "f", "parameters": deep}}
+    with pytest.raises(RequestRejected, match="written as JSON"):
+        hydra.chat("hello", **{name: [form] if name == "tools" else form})

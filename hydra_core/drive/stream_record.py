@@ -201,7 +201,8 @@ class StreamRecord:
             remedy += " with more time"
         raise StreamBroken(
             f"{self._deployment.name} broke off after {len(self.text)} characters "
-            f"({verdict.fault}): {verdict.message}. The text so far is in .partial; {remedy}",
+            f"({verdict.fault}): {verdict.message.rstrip('.')}. The text so far is in .partial; "
+            f"{remedy}",
             partial=self.text,
             attempts=journey.attempts,
         )

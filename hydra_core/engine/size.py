@@ -60,9 +60,17 @@ def size_of(request: ChatRequest) -> Size:
                 text = part.get("text") if isinstance(part, dict) else None
                 chars += len(text) if isinstance(text, str) else _PART_CHARS
         if calls := message.get("tool_calls"):
-            chars += len(str(calls))
+            chars += _written(calls)
     if request.params:
         for name in ("tools", "response_format"):
             if extra := request.params.get(name):
-                chars += len(str(extra))
+                chars += _written(extra)
     return _size(chars, len(request.messages), request.max_tokens)
+
+
+def _written(value: object) -> int:
+    """About how many characters it takes; 0 for what nests too deep to be written at all."""
+    try:
+        return len(str(value))
+    except RecursionError:
+        return 0

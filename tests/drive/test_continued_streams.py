@@ -53,6 +53,7 @@ def test_a_stream_that_breaks_again_goes_on_again_once_for_each_key(caller, pool
     assert error.partial == "".join(shown) == "one two three four five six seven eight nine "
     assert [a.key for a in error.attempts] == [call.key for call in fake.log]
     assert len(fake.log) == 3
+    assert f"broke off after {len(error.partial)} characters" in str(error)
 
 
 def test_a_notice_is_never_the_second_half(caller, pool, serve):
