@@ -66,6 +66,8 @@ def checkpoint_of(
     token = resume.resume_token if isinstance(resume, SwarmResult) else resume
     if token is None:
         raise ConfigError("resume: this result is complete; there is nothing to go on with")
+    if not isinstance(token, str):
+        raise ConfigError("resume: give a result of swarm(), or its resume_token")
     state = _unpacked(token)
     identity = _identity(question, documents)
     for name, value in identity.items():

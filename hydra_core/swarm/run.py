@@ -14,6 +14,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Final, assert_never
 
 from hydra_core.errors import HydraError
+from hydra_core.swarm.arguments import question_of, seconds_of
 from hydra_core.swarm.calls import Caller, Route, map_limits
 from hydra_core.swarm.job import SwarmJob, reading_plan
 from hydra_core.swarm.loaders import load
@@ -69,14 +70,14 @@ def run_swarm(
         SourceError: the source cannot be read.
         ConfigError: `resume` belongs to another question or source.
         PoolExhausted: nothing was read, and nobody knows when it can be.
-        RequestRejected: every provider rejects the calls as such.
+        RequestRejected: every provider rejects the calls as such, or an argument cannot be meant.
     """
     route = Route(caller, model, lane, _stopwatch())
     job = SwarmJob.prepare(
-        question,
+        question_of(question),
         source,
         caller.capacity(model=model, lane=lane),
-        deadline=deadline,
+        deadline=seconds_of(deadline),
         resume=resume,
         language=language,
         patience=route.max_wait,
@@ -108,10 +109,10 @@ async def arun_swarm(
     # Loading, planning and cutting a book takes long enough to be felt by others on the loop.
     job = await asyncio.to_thread(
         SwarmJob.prepare,
-        question,
+        question_of(question),
         source,
         caller.capacity(model=model, lane=lane),
-        deadline=deadline,
+        deadline=seconds_of(deadline),
         resume=resume,
         language=language,
         patience=route.max_wait,
@@ -138,9 +139,12 @@ def plan_swarm(
 
     Raises:
         SourceError: the source cannot be read.
+        RequestRejected: an argument cannot be meant.
     """
+    asked = None if question is None else question_of(question)
+    seconds = seconds_of(deadline)
     capacity = caller.capacity(model=model, lane=lane)
-    return reading_plan(load(source), capacity, question=question, deadline=deadline)
+    return reading_plan(load(source), capacity, question=asked, deadline=seconds)
 
 
 def _read_all(route: Route, job: SwarmJob, on_progress: OnProgress | None) -> None:
