@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.allowance import affordable
 from hydra_core.engine.exclusion import avoids
+from hydra_core.engine.score import USUAL_LATENCY
 from hydra_core.engine.strategy import EXPLORE_EVERY, EXPLORERS, STRATEGIES, exploring
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
@@ -266,7 +267,7 @@ def expected_at(deployment: Deployment, size: Size, now: float) -> float:
     rested, booked = rested_at(deployment, size, now)
     group, breaker = deployment.group, deployment.breaker
     if booked or group.full or (breaker.open_until and breaker.probing):
-        rested = max(rested, now + (deployment.score.latency or 1.0) / 2)
+        rested = max(rested, now + (deployment.score.latency or USUAL_LATENCY) / 2)
     return max(rested, group.earliest(need_of(deployment, size), now))
 
 

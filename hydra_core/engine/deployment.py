@@ -34,7 +34,7 @@ class Deployment:
     """One key of one provider for one model.
 
     `hard_until` and `soft_until` repeat the latest of all scopes this deployment
-    stands in (key, account, group, model, provider), so that choosing reads two
+    stands in (itself, key, account, group, model, provider), so that choosing reads two
     numbers, and `breaker` is the one in force; `refresh` recomputes them when a scope
     changes, which is rare.
     `allowance` is what its owner allows it; None: everything.

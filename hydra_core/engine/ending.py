@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Final
 from hydra_core.engine.choice import allowed_at, need_of, start_of
 from hydra_core.engine.exclusion import avoids, avoids_all
 from hydra_core.engine.explanation import hindrance
-from hydra_core.engine.reasons import OFFLINE, REFUSED, all_refused, offline, resting_fault
+from hydra_core.engine.reasons import (
+    OFFLINE,
+    REFUSED,
+    all_refused,
+    offline,
+    resting_fault,
+    shortened,
+)
 from hydra_core.engine.windows import NEVER
 from hydra_core.errors import (
     ContentRefused,
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
 
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
-_TOLD: Final = 200  # characters of what a provider said, in a text for readers
 _LIMITS: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
 _KINDS: Final = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
 _REMEDIES: Final = {
@@ -108,7 +114,7 @@ class Impasse:
         """What is wrong beyond limits, which pass by themselves: as told now, else as known."""
         for attempt in self.attempts:
             if attempt.outcome not in _LIMITS:
-                said = attempt.detail[:_TOLD].rstrip(".")
+                said = shortened(attempt.detail)
                 yield f"{attempt.outcome} ({said})" if said else attempt.outcome
         if not self.attempts:
             for deployment in islice(self.route.deployments, _LINES):

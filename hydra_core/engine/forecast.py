@@ -18,6 +18,7 @@ from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.choice import rested_at
 from hydra_core.engine.deployment import mean_latency
 from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.score import USUAL_LATENCY
 from hydra_core.engine.windows import NEVER, guard_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _RETURNS: Final = 64
 _MOMENTS: Final = tuple(0.05 * 1.1**step for step in range(160))
 _HALVINGS: Final = 8  # of the tenth between two of them: right to a minute in half a day,
 _RIGHT: Final = 0.05  # and no better than to so many seconds
-_USUAL_LATENCY: Final = 1.0
 _ALIKE: Final = 1.1
 _STAY: Final = 0.8  # of those ahead so many are sure to stay, less one
 _ROUNDING: Final = 1e-6
@@ -252,7 +252,7 @@ def _source(members: tuple[Deployment, ...], size: Size, now: float) -> Source:
     group = members[0].group
     rest = min(rested_at(key, size, now)[0] for key in members)
     latency = mean_latency(members)
-    flows = tuple(_flows(group, _USUAL_LATENCY if latency is None else latency, now))
+    flows = tuple(_flows(group, USUAL_LATENCY if latency is None else latency, now))
     return Source(now, max(0.0, rest - now), members[0].model, flows)
 
 

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 class Settings:
     """How the manager chooses and waits.
 
-    `rotate_at` is the share of a limit from which a key is used only when no other
-    can serve. `scale` shortens our own waits (the configured time scale). `windows`
-    gives the shape of limits learned from a provider, `days` when its day ends where that is
-    one of the calendar. `named` are the accounts, as
-    (provider, account), that the configuration names; `credible` tells the names that
-    providers give to accounts from nonsense. `max_waiting` requests may
-    wait at once; None: any number.
+    `strategy` is a name in `engine.strategy`. `rotate_at` is the share of a limit from which
+    a key is used only when no other can serve. `scale` is the configured time scale: what
+    providers' minutes and days, and our own waits, are shortened by. `windows` gives the
+    shape of limits learned from a provider, `days` when its day ends where that is one of the
+    calendar. `named` are the accounts, as (provider, account), that the configuration names;
+    `credible` tells the names that providers give to accounts from nonsense. `max_waiting`
+    requests may wait at once; None: any number.
     """
 
     strategy: str = "adaptive"

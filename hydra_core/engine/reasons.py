@@ -159,5 +159,10 @@ def gone_notice(deployment: Deployment, said: str) -> Notice:
     )
 
 
+def shortened(said: str) -> str:
+    """What a provider said, short enough for a text to readers, which goes on after it."""
+    return said[:_TOLD].rstrip(".")
+
+
 def _said(text: str) -> str:
-    return f" ({text[:_TOLD].rstrip('.')})" if text else ""
+    return f" ({shortened(text)})" if text else ""

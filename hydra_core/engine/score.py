@@ -20,6 +20,9 @@ _GRADES: Final = 50
 _TYPICAL: Final = 2.0
 _FORGET: Final = 300.0
 
+USUAL_LATENCY: Final = 1.0
+"""Seconds that a call is expected to take where none has been served yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreWeights:

@@ -47,7 +47,10 @@ class Call(NamedTuple):
 
 
 class Study:
-    """The calls of one group, newest last, and the guesses about its limits."""
+    """The calls of one group, newest last, and the guesses about its limits.
+
+    `supposed_at` is when a limit was supposed last, `case` the refusal that it explains.
+    """
 
     __slots__ = ("_leases", "case", "guesses", "supposed_at")
 
@@ -108,7 +111,7 @@ class Study:
         return most
 
     def least(self, kind: LimitKind, length: float, shape: str, now: float) -> float:
-        """The limit of so many seconds can be no smaller: the last call that was let pass.
+        """The least that a limit per `length` seconds can be, since what was sent was let pass.
 
         A bucket was full at most when the first of some calls came, and has gained no more
         since than the time allows for.
