@@ -78,13 +78,14 @@ class AnthropicDialect(NativeDialect):
 class MessageSteps:
     """What the events of one streamed message mean; `streams.Steps`."""
 
-    __slots__ = ("_answer", "_context", "_counts", "_finished", "_merger", "_some")
+    __slots__ = ("_answer", "_context", "_counts", "_finished", "_inputs", "_merger", "_some")
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
         self._merger = ToolCallMerger()
         self._answer = AnswerCalls()
         self._counts: dict[str, Any] = {}
+        self._inputs: dict[str, object] = {}  # whole ones, which hold if no fragment comes
         self._some = False
         self._finished = False
 
@@ -104,6 +105,8 @@ class MessageSteps:
                 return self._started(value, _dict(value.get("content_block")))
             case "content_block_delta":
                 return self._delta(value, _dict(value.get("delta")))
+            case "content_block_stop":
+                return self._stopped(value)
             case "message_delta":
                 return self._ended(value, _dict(value.get("delta")))
             case "message_stop":
@@ -122,8 +125,11 @@ class MessageSteps:
         return self._context.judge(body)
 
     def _started(self, value: dict[str, Any], block: dict[str, Any]) -> StreamEvent | None:
+        if block.get("type") == "text" and block.get("text"):
+            return self._delta(value, {"type": "text_delta", "text": block["text"]})
         if block.get("type") != "tool_use":
             return None
+        self._inputs[str(value.get("index"))] = block.get("input")
         fragment = {"id": block.get("id"), "function": {"name": block.get("name")}}
         return self._fragment(value, fragment)
 
@@ -133,8 +139,14 @@ class MessageSteps:
             self._some = self._some or bool(text)
             return StreamEvent(text, content=bool(text), raw=value)
         if delta.get("type") == "input_json_delta":
+            if delta.get("partial_json"):
+                self._inputs.pop(str(value.get("index")), None)
             return self._fragment(value, {"function": {"arguments": delta.get("partial_json")}})
         return None
+
+    def _stopped(self, value: dict[str, Any]) -> StreamEvent | None:
+        whole = self._inputs.pop(str(value.get("index")), None)
+        return self._fragment(value, {"function": {"arguments": whole}}) if whole else None
 
     def _fragment(self, value: dict[str, Any], fragment: dict[str, Any]) -> StreamEvent | None:
         call = self._merger.add({"index": value.get("index"), **fragment})

@@ -43,7 +43,7 @@ class GeminiDialect(NativeDialect):
             "POST",
             f"{target.base_url.rstrip('/')}/models/{model}:{method}",
             request_headers(target, stream=stream),
-            dumps(gemini_body(request)),
+            dumps(gemini_body(target.model, request)),
             auth_header="x-goog-api-key",
             auth_prefix="",
         )
@@ -68,16 +68,18 @@ class GeminiDialect(NativeDialect):
 class ContentSteps:
     """What the events of one content stream mean; `streams.Steps`.
 
-    There is no end mark: the event with the finish reason is the last one.
+    There is no end mark but the end of the body: some models give a finish reason with
+    every event, and some count their tokens in an event after it.
     """
 
-    __slots__ = ("_calls", "_context", "_merger", "_some")
+    __slots__ = ("_calls", "_context", "_finished", "_merger", "_some")
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
         self._merger = ToolCallMerger()
         self._calls = 0
         self._some = False
+        self._finished = False
 
     def step(self, event: ServerEvent) -> StreamEvent | None:
         """Read one event; each is a whole response with a piece of the content."""
@@ -102,7 +104,8 @@ class ContentSteps:
         finish = _finish(candidate, self._calls)
         verdict = None
         if finish is not None:
-            ended = end_verdict(self._context.good, finish, empty=not self._some)
+            self._finished = True
+            ended = end_verdict(self._context.good, finish, empty=False)
             verdict = None if ended.fault is None else ended
         return StreamEvent(
             text,
@@ -110,15 +113,17 @@ class ContentSteps:
             finish,
             usage,
             verdict,
-            done=finish is not None,
             content=content,
             raw=value,
         )
 
     def end(self) -> StreamEvent | None:
-        """The body ended before a finish reason."""
-        message = "the stream ended without a finish reason" if self._some else EMPTY
-        return StreamEvent(verdict=invalid(message))
+        """Once a finish reason has come, the end of the body is the end mark."""
+        if not self._some:
+            return StreamEvent(verdict=invalid(EMPTY))
+        if not self._finished:
+            return StreamEvent(verdict=invalid("the stream ended without a finish reason"))
+        return None
 
     def no_stream(self, body: bytes) -> Verdict:
         """Classify a plain body sent in place of a stream."""
@@ -169,7 +174,7 @@ def _call(part: dict[str, Any], function: dict[str, Any], fallback_id: str) -> d
 
 def _finish(candidate: dict[str, Any], calls: object) -> str | None:
     reason = candidate.get("finishReason")
-    if not isinstance(reason, str):
+    if not isinstance(reason, str) or reason == "FINISH_REASON_UNSPECIFIED":
         return None
     finish = _FINISH.get(reason, reason)
     return "tool_calls" if finish == "stop" and calls else finish

@@ -16,6 +16,7 @@ from hydra_core.dialects.parts import (
     json_object,
     system_text,
 )
+from hydra_core.dialects.signatures import signature_of, with_signatures
 
 if TYPE_CHECKING:
     from hydra_core.messages import ChatRequest, Message
@@ -31,10 +32,11 @@ _RENAMED: Final = {
 _MODES: Final = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
-def gemini_body(request: ChatRequest) -> dict[str, Any]:
+def gemini_body(model: str, request: ChatRequest) -> dict[str, Any]:
     """The JSON of a generateContent request. Parameters that it does not know are left out."""
     params = request.params
-    body: dict[str, Any] = {"contents": _contents(request.messages)}
+    messages = with_signatures(request.messages, model)
+    body: dict[str, Any] = {"contents": _contents(messages)}
     system = system_text(request.messages)
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}
@@ -127,8 +129,7 @@ def _part(part: Text | Image) -> dict[str, Any]:
 
 def _call(call: Call) -> dict[str, Any]:
     part: dict[str, Any] = {"functionCall": {"name": call.name, "args": call.arguments}}
-    google = call.extra.get("google")
-    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    signature = signature_of(call.extra)
     if signature:
-        part["thoughtSignature"] = signature  # newer models refuse their own calls without it
+        part["thoughtSignature"] = signature
     return part

@@ -57,7 +57,7 @@ class OpenAIDialect:
         parameters = self.vendor.parameters
         body: dict[str, Any] = {
             "model": model,
-            "messages": parameters.fit_messages(request.messages),
+            "messages": parameters.fit_messages(request.messages, model),
         }
         if request.params:
             body.update(parameters.fit(request.params, model))

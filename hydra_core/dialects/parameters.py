@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.dialects.signatures import with_signatures
 from hydra_core.dialects.structure import by_tool
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Parameters:
     `reasoning_drop` too, and want `reasoning_rename`. `ceilings` are the
     largest accepted values. `stream_usage` False: `stream_options` is refused.
     `call_ids_of_nine`: ids of tool calls must be nine letters or digits.
+    `signed_calls`: newer models want a signature with the calls that they are shown.
     `json_by_tool`: `response_format` is ignored, and a tool takes its place.
     """
 
@@ -37,6 +39,7 @@ class Parameters:
     stream_usage: bool = True
     nests_extra_body: bool = False
     call_ids_of_nine: bool = False
+    signed_calls: bool = False
     json_by_tool: bool = False
 
     def fit(self, params: dict[str, Any], model: str) -> dict[str, Any]:
@@ -58,8 +61,8 @@ class Parameters:
                 fitted[name] = ceiling
         return fitted
 
-    def fit_messages(self, messages: list[Message]) -> list[Message]:
-        """The messages as this vendor accepts them; the same list when nothing differs."""
+    def fit_messages(self, messages: list[Message], model: str) -> list[Message]:
+        """The messages as this model of the vendor accepts them; the same list if they fit."""
         if not self.message_names and any("name" in message for message in messages):
             messages = [
                 {name: value for name, value in message.items() if name != "name"}
@@ -67,6 +70,8 @@ class Parameters:
             ]
         if self.call_ids_of_nine:
             messages = [_with_short_ids(message) for message in messages]
+        if self.signed_calls:
+            messages = with_signatures(messages, model)
         return messages
 
     def _with_extra_body(self, params: dict[str, Any]) -> dict[str, Any]:

@@ -140,6 +140,7 @@ _ALL: Final = (
         parameters=Parameters(
             drop=frozenset({"frequency_penalty", "seed", "top_k", "reasoning"}),
             nests_extra_body=True,
+            signed_calls=True,
         ),
         day_zone="America/Los_Angeles",
         day_certain=True,

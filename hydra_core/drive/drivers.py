@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from hydra_core.drive.per_loop import PerLoop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from hydra_core.drive.aio import AsyncDriver
     from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
     from hydra_core.drive.sync import SyncDriver
-
-
-class _OfLoop(NamedTuple):
-    """A loop's driver, and the generator with whose end its connections are closed."""
-
-    driver: AsyncDriver
-    ending: AsyncGenerator[None, None]
 
 
 class Drivers:
@@ -35,9 +26,7 @@ class Drivers:
         self._transport = transport
         self._sync: SyncDriver | None = None
         self._building = threading.Lock()
-        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._async = PerLoop(self._make_async)
         self._inherited: list[object] = []
         _alive.add(self)
 
@@ -57,35 +46,13 @@ class Drivers:
 
     def for_this_loop(self) -> AsyncDriver:
         """The driver of the running event loop."""
-        loop = asyncio.get_running_loop()
-        held = self._async.get(loop)
-        if held is None:
-            held = self._async[loop] = self._of_loop()
-        return held.driver
+        return self._async.here()
 
-    def _of_loop(self) -> _OfLoop:
-        """A driver that ends with the running loop, as `asyncio.run` ends one for each call.
-
-        Every loop closes the generators that were begun in it before it is closed itself.
-        Who closes one without that leaves connections behind: those are dropped here.
-        """
+    def _make_async(self) -> AsyncDriver:
         from hydra_core.drive.aio import AsyncDriver
         from hydra_core.drive.transport import make_async_transport
 
-        for ref in self._async.keyrefs():
-            other = ref()
-            if other is not None and other.is_closed():
-                self._async.pop(other, None)
-        transport = make_async_transport(self._transport)
-        driver = AsyncDriver(self._gate, self._exchange, transport)
-        ending = _ending(weakref.ref(self), driver)
-        with contextlib.suppress(StopIteration):  # it runs to its first yield
-            ending.__anext__().send(None)
-        return _OfLoop(driver, ending)
-
-    def forget_this_loop(self) -> None:
-        """Its driver was closed; should the loop go on, it gets another."""
-        self._async.pop(asyncio.get_running_loop(), None)
+        return AsyncDriver(self._gate, self._exchange, make_async_transport(self._transport))
 
     def close(self) -> None:
         """Close the connections of threads. A loop's own go with `aclose` or with the loop."""
@@ -95,9 +62,7 @@ class Drivers:
 
     async def aclose(self) -> None:
         """Close the connections of this loop."""
-        held = self._async.pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held.ending.aclose()
+        await self._async.aclose()
 
     def after_fork(self) -> None:
         """The child's sockets, loops and lock are its own."""
@@ -105,20 +70,7 @@ class Drivers:
         self._building = threading.Lock()
         self._sync = None
         self._inherited.append(self._async)  # dropped, they would wake the parent's loops
-        self._async = weakref.WeakKeyDictionary()
-
-
-async def _ending(
-    drivers: weakref.ref[Drivers], driver: AsyncDriver
-) -> AsyncGenerator[None, None]:
-    """Closes the driver when it is closed itself; holds nobody who might be dropped before."""
-    try:
-        yield
-    finally:
-        alive = drivers()
-        if alive is not None:
-            alive.forget_this_loop()
-        await driver.aclose()
+        self._async = PerLoop(self._make_async)
 
 
 _alive: weakref.WeakSet[Drivers] = weakref.WeakSet()

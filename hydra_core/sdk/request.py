@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.messages import ChatRequest, Message
@@ -44,7 +44,7 @@ _HYDRA_HEADER: Final = "x-hydra-"
 _LANE_HEADER: Final = "x-hydra-lane"
 
 # Azure and Gemini name the model in the path.
-_MODEL_IN_PATH: Final = re.compile(r"/(?:models|deployments)/([^/:]+)")
+_MODEL_IN_PATH: Final = re.compile(r"(/(?:models|deployments)/)([^/:]+)")
 _NO_MODEL: Final = ("", "hydra", "default")
 # The fields of a JSON request that a model reads, whatever the endpoint calls them.
 _READ_FIELDS: Final = ("system", "instructions", "messages", "input", "prompt", "contents")
@@ -117,15 +117,27 @@ class SdkRequest:
             body = dumps({**fields, "model": deployment.model.name})
         given = {name for name, _ in self.headers}
         headers = (*self.headers, *(pair for pair in wire.headers if pair[0] not in given))
-        return replace(wire, url=self._url(wire.url), headers=headers, body=body)
+        return replace(wire, url=self._url(wire.url, deployment), headers=headers, body=body)
 
-    def _url(self, chat_url: str) -> str:
+    def _url(self, chat_url: str, deployment: Deployment) -> str:
         if self.provider is not None:
-            return urlunsplit(self.url)
+            return urlunsplit(self.url._replace(path=self._path(deployment.model.name)))
         parts = urlsplit(chat_url)
         path = re.sub(r"(?:chat/completions|messages)$", self.endpoint, parts.path)
         query = "&".join(filter(None, (parts.query, self.url.query)))
         return urlunsplit(parts._replace(path=path, query=query))
+
+    def _path(self, model: str) -> str:
+        """The path, with this model where it names the selector; else as it came."""
+        path = self.url.path
+        found = _MODEL_IN_PATH.search(path)
+        if found is None:
+            return path
+        named = unquote(found[2])
+        if named == model or self.fields.get("model", named) != named:
+            return path
+        served = quote(model.removeprefix("models/"), safe="")
+        return f"{path[: found.start(2)]}{served}{path[found.end(2) :]}"
 
 
 def _read_by_model(fields: Mapping[str, Any]) -> Iterable[Message]:
@@ -214,7 +226,7 @@ class Reception:
         model = fields.get("model")
         if not isinstance(model, str):
             found = _MODEL_IN_PATH.search(path)
-            model = unquote(found[1]) if found else ""
+            model = unquote(found[2]) if found else ""
         return model if model in self._names or model not in _NO_MODEL else None
 
     def _models(self, provider: ResolvedProvider | None, wanted: str) -> SdkReply:

@@ -7,14 +7,13 @@ the drivers in `drive` do for Hydra's own calls.
 
 from __future__ import annotations
 
-import asyncio
-import weakref
 from contextlib import AsyncExitStack, ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Self, assert_never
 
 from hydra_core.drive import aio, sync
 from hydra_core.drive.gate import LoopBell, ThreadBell
+from hydra_core.drive.per_loop import PerLoop
 from hydra_core.drive.transport import generation, make_async_transport, make_transport
 from hydra_core.engine.steps import GiveUp, Park, Send
 from hydra_core.messages import Fault, Reply
@@ -139,9 +138,8 @@ class AsyncSdkTransport:
         self._desk = desk
         self._gate = desk.pool.gate
         self._module = module
-        self._held: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncTransport] = (
-            weakref.WeakKeyDictionary()
-        )
+        name = desk.pool.config.transport
+        self._held = PerLoop(lambda: make_async_transport(name))
 
     async def handle_async_request(self, request: Any) -> Any:
         """See `SdkTransport.handle_request`."""
@@ -196,17 +194,11 @@ class AsyncSdkTransport:
 
     @property
     def _wires(self) -> AsyncTransport:
-        loop = asyncio.get_running_loop()
-        held = self._held.get(loop)
-        if held is None:
-            held = self._held[loop] = make_async_transport(self._desk.pool.config.transport)
-        return held
+        return self._held.here()
 
     async def aclose(self) -> None:
         """Close the connections of this loop; another loop's go with it."""
-        held = self._held.pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held.aclose()
+        await self._held.aclose()
 
     async def __aenter__(self) -> Self:
         return self

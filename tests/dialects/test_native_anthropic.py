@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from hydra_core.dialects import get_dialect
+from hydra_core.dialects.tool_calls import ToolCallMerger
 from hydra_core.messages import ChatRequest, Fault, ToolCall, Usage
 from hydra_core.wire import MINUTE, LimitReading, Target, WireRequest
 
@@ -163,6 +164,27 @@ def test_a_good_stream():
     assert steps[2].tool_calls == (ToolCall("", "", '{"x":1}', 0),)
     assert (steps[3].finish_reason, steps[3].usage) == ("tool_calls", Usage(9, 6))
     assert steps[4].done
+    assert last is None
+
+
+def test_what_a_block_begins_with_is_read():
+    """Servers that speak this API send a text's beginning, or a whole input, with its block."""
+    tool = {"type": "tool_use", "id": "t1", "name": "find", "input": {"x": 1}}
+    streamed = {"type": "input_json_delta", "partial_json": '{"x":2}'}
+    steps, last = stream(
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "H"}},
+        {"type": "content_block_start", "index": 1, "content_block": tool},
+        {"type": "content_block_stop", "index": 1},
+        {"type": "content_block_start", "index": 2, "content_block": {**tool, "id": "t2"}},
+        {"type": "content_block_delta", "index": 2, "delta": streamed},
+        {"type": "content_block_stop", "index": 2},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+    )
+    merger = ToolCallMerger()
+    for call in (call for step in steps for call in step.tool_calls):
+        merger.add(call)
+    assert [call.arguments for call in merger.calls()] == ['{"x":1}', '{"x":2}']
+    assert "".join(step.text for step in steps) == "H"
     assert last is None
 
 

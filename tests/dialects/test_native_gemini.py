@@ -125,7 +125,7 @@ def test_what_is_no_answer(read, status, body, fault):
 
 
 def test_a_good_stream():
-    """The event with the finish reason is the end; calls keep counting over events."""
+    """The end of the body is the end mark; calls keep counting over events."""
     call = {"functionCall": {"name": "find", "args": {}, "id": "a"}}
     steps, last = stream(
         response({"text": "Hi"}),
@@ -136,7 +136,21 @@ def test_a_good_stream():
     assert [step.text for step in steps] == ["Hi", "", "", ""]
     assert [call.index for step in steps for call in step.tool_calls] == [0, 1]
     assert (steps[3].finish_reason, steps[3].usage) == ("tool_calls", Usage(3, 2))
-    assert steps[3].done
+    assert last is None
+
+
+def test_what_follows_a_finish_reason_is_read():
+    """Some models give a reason with every event, or count their tokens in one of its own."""
+    usage = {"promptTokenCount": 3, "candidatesTokenCount": 2}
+    steps, last = stream(
+        response({"text": "Hi "}, finish="FINISH_REASON_UNSPECIFIED"),
+        response({"text": "there"}, finish="STOP"),
+        response({"text": "!"}, finish="STOP"),
+        {"usageMetadata": usage},
+    )
+    assert "".join(step.text for step in steps) == "Hi there!"
+    assert [step.finish_reason for step in steps] == [None, "stop", "stop", None]
+    assert steps[-1].usage == Usage(3, 2)
     assert last is None
 
 
@@ -156,3 +170,24 @@ def test_a_bad_stream(events, fault):
     """Errors, filters, empty and cut streams are failures."""
     _, last = stream(*events)
     assert last.verdict.fault is fault
+
+
+@pytest.mark.parametrize(
+    ("model", "signatures"),
+    [
+        ("gemini-3-flash-preview", ["skip_thought_signature_validator", None]),
+        ("gemini-flash-latest", ["skip_thought_signature_validator", None]),
+        ("gemini-2.5-flash", [None, None]),
+    ],
+)
+def test_calls_that_nobody_signed(model, signatures):
+    """Newer models refuse a step whose first call is unsigned, as the calls of others are."""
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "find", "arguments": "{}"}}
+        for name in ("a", "b")
+    ]
+    target = Target("https://g.example/v1beta", model)
+    request = ChatRequest([{"role": "assistant", "tool_calls": calls}])
+    body = orjson.loads(DIALECT.encode(target, request, stream=False).body)
+    parts = body["contents"][0]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == signatures

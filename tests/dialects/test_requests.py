@@ -142,6 +142,24 @@ def test_mistrals_call_ids():
     assert (sent[1]["tool_call_id"], sent[2]["tool_call_id"]) == (short, "abc123XYZ")
 
 
+def test_geminis_signed_calls():
+    """A call without a signature says so to newer models; one that has its own keeps it."""
+
+    def extra(model: str, vendor: str = "gemini", **fields: Any) -> Any:
+        messages = [
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", **fields}]}
+        ]
+        sent = encode(vendor, model=model, messages=messages)["messages"]
+        return sent[0]["tool_calls"][0].get("extra_content")
+
+    own = {"google": {"thought_signature": "sig"}}
+    unsigned = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+    assert extra("gemini-3.5-flash") == unsigned
+    assert extra("gemini-3.5-flash", extra_content=own) == own
+    assert extra("gemini-2.5-flash") is None
+    assert extra("gemini-3.5-flash", vendor="openrouter") is None
+
+
 @pytest.mark.parametrize(
     ("base", "url"),
     [

@@ -93,14 +93,14 @@ def test_a_loop_that_was_merely_closed_is_forgotten_with_the_next(serve):
             loop = asyncio.new_event_loop()
             assert loop.run_until_complete(hydra.achat("hello")).kind == "full"
             loop.close()
-        assert len(hydra._drivers._async) == 1
+        assert len(hydra._drivers._async._held) == 1
 
 
 async def test_a_loop_goes_on_after_its_generators_were_ended(serve):
     """Its connections were closed then, and are made anew by the next call."""
     async with Hydra(serve().config(cache=False, transport="httpx2")) as hydra:
         assert (await hydra.achat("hello")).kind == "full"
-        await hydra._drivers._async[asyncio.get_running_loop()].ending.aclose()
+        await hydra._drivers._async._held[asyncio.get_running_loop()].ending.aclose()
         assert (await hydra.achat("hello")).kind == "full"
 
 

@@ -1,6 +1,8 @@
 """The openai SDK, unmodified, over a pool whose first key fails."""
 
 import asyncio
+import gc
+import weakref
 
 import openai
 import pytest
@@ -233,3 +235,21 @@ def test_one_async_client_serves_two_loops(fake, hydra):
         reply = asyncio.run(sdk.chat.completions.create(model="hydra", messages=AHOY))
         assert reply.choices[0].message.content == "You said: Ahoy"
     assert fake.served == 3
+
+
+def test_the_connections_of_an_async_client_end_with_their_loop(fake):
+    """Each `asyncio.run` closes what it opened: an ended loop is not kept by its connections."""
+    ended = []
+    with Hydra(fake.config(cache=False, transport="httpx2")) as hydra:
+        sdk = openai.AsyncOpenAI(
+            api_key="placeholder", base_url="http://hydra/v1", http_client=hydra.async_http_client()
+        )
+
+        async def asked():
+            ended.append(weakref.ref(asyncio.get_running_loop()))
+            await sdk.chat.completions.create(model="hydra", messages=AHOY)
+
+        for _ in range(3):
+            asyncio.run(asked())
+        gc.collect()
+        assert [loop() for loop in ended] == [None] * 3

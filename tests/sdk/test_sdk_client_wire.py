@@ -161,6 +161,28 @@ def test_an_anthropic_style_key_goes_in_its_own_header(recorder, pool):
 
 
 @pytest.mark.parametrize(
+    ("dialect", "path", "fields"),
+    [
+        ("gemini", "/models/{}:generateContent", {}),
+        ("gemini", "/models/{}:streamGenerateContent", {}),
+        ("azure", "/deployments/{}/chat/completions", {}),
+        ("azure", "/deployments/{}/chat/completions", {"model": "{}"}),
+    ],
+)
+@pytest.mark.parametrize("asked", ["hydra", "m", "wise"])
+def test_a_model_in_the_path_is_a_selector_too(recorder, dialect, path, fields, asked):
+    """Where the path names the model, the leased deployment's takes its place."""
+    rows = [{"name": "k", "value": KEYS[0]}]
+    provider = {"name": "here", "base_url": recorder.base_url, "models": ["m"], "keys": rows}
+    config = {"providers": [{**provider, "dialect": dialect}], "aliases": {"wise": ["here/m"]}}
+    with Hydra({**config, "store": "memory", "max_wait": 0.2}) as hydra:
+        url = recorder.base_url + path.format(asked)
+        sent = {name: text.format(asked) for name, text in fields.items()}
+        hydra.http_client("httpx2").post(url, json={"contents": AHOY, **sent})
+    assert recorder.last[0] == "/v1" + path.format("m")
+
+
+@pytest.mark.parametrize(
     ("path", "fields", "usage"),
     [
         ("/embeddings", {"input": ["a", "b"]}, {"prompt_tokens": 5, "total_tokens": 5}),
