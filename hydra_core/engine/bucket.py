@@ -94,8 +94,9 @@ class Bucket(Window):
         if more > 0.0:
             since = bisect_right(self._peaks, (charge[DATE], NEVER))
             later = self._peaks[since:]
-            more = min(more, self.limit - max((level for _, level in later), default=0.0))
-            self._peaks[since:] = [(number, level + more) for number, level in later]
+            if later:  # else the bucket was never fuller since than it is now
+                more = min(more, self.limit - max(level for _, level in later))
+                self._peaks[since:] = [(number, level + more) for number, level in later]
         self._level = min(self.limit, self.room(now) + more)
 
     def observe(self, used: float, reset: float | None, now: float) -> None:  # noqa: ARG002 - the
@@ -105,6 +106,13 @@ class Bucket(Window):
         if unseen > 0.0:
             self._others = min(self._others, self.limit - self._level) + unseen
             self._level -= unseen
+
+    def restate(self, limit: float, now: float) -> None:
+        """Another limit: a larger bucket lacks as much as before, a smaller one holds less."""
+        grown = max(0.0, limit - self.limit)
+        self._level = min(self.room(now) + grown, limit)
+        self._peaks = [(number, min(level + grown, limit)) for number, level in self._peaks]
+        self.limit = limit
 
     def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
         """Count all that `other` counts, as one bucket that refills once."""

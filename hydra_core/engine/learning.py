@@ -127,7 +127,8 @@ def _stated(
             return None
         return opened(group, kind, length, limit, reset, lesson)
     if limit and (limit < window.limit or not window.configured):
-        window.limit = limit
+        if limit != window.limit:
+            window.restate(limit, lesson.now)
         if window.tentative and group.study is not None:
             group.study.forget(window)
     return window

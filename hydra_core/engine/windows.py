@@ -101,6 +101,10 @@ class Window(ABC):
     def observe(self, used: float, reset: float | None, now: float) -> None:
         """The provider says that at least `used` units are gone; never lowers our count."""
 
+    def restate(self, limit: float, now: float) -> None:  # noqa: ARG002 - a count needs no time
+        """The limit is another than was thought at `now`; what counts against it stays."""
+        self.limit = limit
+
     @abstractmethod
     def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
         """Count all that `other` counts: they prove to be one limit, the smaller of the two.

@@ -42,6 +42,38 @@ def test_a_reading_without_a_limit_teaches_no_window():
     assert group.windows == []
 
 
+@pytest.mark.parametrize("shape", ["sliding", "bucket"])
+def test_a_request_refused_as_larger_than_a_limit_leaves_no_debt(make_pool, shape):
+    """What was booked for it, be it more than the whole limit, comes back when it took nothing."""
+    pool = make_pool([{"tpm": 6000, "shape": shape}])
+    (group,) = pool.groups.values()
+    charges = group.charge(20_000.0, 1.0)
+    group.settle(charges, requests=1.0, tokens=0.0, now=1.5)
+    assert group.earliest(6000.0, 1.5) == pytest.approx(1.5, abs=GUARD + 0.1)
+
+
+@pytest.mark.parametrize("shape", ["sliding", "bucket"])
+def test_a_limit_that_proves_larger_has_room_at_once(make_pool, shape):
+    """What is used stays used when a limit is corrected upwards: the rest of it is there."""
+    pool = make_pool([{"tpm": 8000, "shape": shape}])
+    (group,) = pool.groups.values()
+    (window,) = group.windows
+    window.configured = False
+    group.settle(group.charge(40.0, 1.0), requests=1.0, tokens=30.0, now=1.5)
+    reading = LimitReading("tokens", 60.0, limit=250_000.0, remaining=249_970.0)
+    observe(group, [reading], Lesson(shape, 1.0, 1.5))
+    assert window.used(1.5) == pytest.approx(30.0, abs=1.0)
+    assert group.earliest(200_000.0, 1.5) == 1.5
+
+
+def test_a_bucket_that_proves_smaller_holds_no_more_than_it_can():
+    """Of a limit corrected downwards nobody is let through on what the larger one held."""
+    bucket = Bucket("tokens", 8000.0, 60.0, configured=False)
+    bucket.charge(10.0, 1.0)
+    bucket.restate(500.0, 1.0)
+    assert bucket.room(1.0) == 500.0
+
+
 @pytest.mark.parametrize(("wait", "start"), [(0.5, 0.5), (12.0, 12.0), (None, 12.0)])
 def test_a_stated_wait_ends_what_a_refusal_counts(make_pool, wait, start):
     """A bucket said to be full, but open again sooner than it refills, is open by then."""
