@@ -66,7 +66,9 @@ class PoolExhausted(HydraError):
     `eta` is the number of seconds until this very request could start, or None
     when nothing that is known would make it possible; `attempts` lists every
     try, in order; `offline` is True when no provider at all could be reached; `causes`
-    names the faults that are no mere limits, with what the providers said of them.
+    names the faults that are no mere limits, with what the providers said of them;
+    `limit_eta` is the seconds until a key can start it that is well and held back by
+    limits alone, None where there is no such key: an `eta` is then a guess of ours.
     """
 
     def __init__(
@@ -77,9 +79,11 @@ class PoolExhausted(HydraError):
         attempts: Sequence[Attempt] = (),
         offline: bool = False,
         causes: Sequence[str] = (),
+        limit_eta: float | None = None,
     ) -> None:
         super().__init__(message)
         self.eta = eta
+        self.limit_eta = limit_eta
         self.causes: tuple[str, ...] = tuple(causes)
         self.offline = offline
         self.attempts: tuple[Attempt, ...] = tuple(attempts)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # An error shows at most so many attempts or keys; `attempts` holds them all.
 _LINES: Final = 8
+# Among so many keys, at most, one is looked for that only waits for its limits.
+_LOOKED_AT: Final = 512
 _LIMITS: Final = (Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY)
 _KINDS: Final = {Fault.CONTEXT_TOO_LONG: ContextTooLong, Fault.CONTENT_FILTER: ContentRefused}
 _REMEDIES: Final = {
@@ -99,6 +101,7 @@ class Impasse:
             attempts=self.attempts,
             offline=offline(self.route),
             causes=tuple(dict.fromkeys(self._causes(now))),
+            limit_eta=self._limit_eta(now),
         )
 
     def _beyond_credit(self, now: float) -> RequestRejected:
@@ -121,6 +124,17 @@ class Impasse:
                 fault = resting_fault(deployment, now)
                 if fault is not None and fault not in _LIMITS:
                     yield fault.value
+
+    def _limit_eta(self, now: float) -> float | None:
+        """Seconds until a key can start that is well, and held back by limits alone."""
+        well = (
+            deployment
+            for deployment in islice(self.route.deployments, _LOOKED_AT)
+            if not avoids(self.avoid, deployment)
+            and resting_fault(deployment, now) in (None, *_LIMITS)
+        )
+        start = min((start_of(d, self.size, now) for d in islice(well, _LINES)), default=NEVER)
+        return None if start == NEVER else max(0.0, start - now)
 
     def _what(self, eta: float | None, *, late: bool) -> str:
         """What stands in the way of the whole route, and what helps."""

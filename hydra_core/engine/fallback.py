@@ -79,10 +79,12 @@ class FallbackDispatch(Dispatch):
         kind = DeadlineExceeded if isinstance(last, DeadlineExceeded) else PoolExhausted
         ends = [end for end in (before, last) if isinstance(end, PoolExhausted)]
         etas = [end.eta for end in ends if end.eta is not None]
+        limit_etas = [end.limit_eta for end in ends if end.limit_eta is not None]
         return kind(
             str(before),
             eta=min(etas, default=None),
             attempts=self.attempts,
             offline=all(end.offline for end in ends),
             causes=tuple(dict.fromkeys(cause for end in ends for cause in end.causes)),
+            limit_eta=min(limit_etas, default=None),
         )

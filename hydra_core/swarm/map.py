@@ -74,9 +74,8 @@ class TooLong:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """No capacity came in time; `eta` is the seconds until it would, None when unknown."""
+    """No capacity came in time; `error` says when it would, if anybody knows."""
 
-    eta: float | None
     error: PoolExhausted
 
 
@@ -100,7 +99,7 @@ def read_reply(
 ) -> Outcome:
     """Turn the reply to a map prompt into checked facts, or into the reason why not."""
     if reply.kind == "wait":
-        return Exhausted(reply.eta, PoolExhausted(reply.text, eta=reply.eta))
+        return Exhausted(PoolExhausted(reply.text, eta=reply.eta))
     if reply.finish_reason == "content_filter":
         return Failed(Fault.CONTENT_FILTER)
     located = _Locator(document, shard, paragraphs)
@@ -144,7 +143,7 @@ def read_error(error: Exception) -> Outcome:
         case DeadlineExceeded():
             return Failed(trouble_of(error) or Fault.TIMEOUT, error, again=True)
         case PoolExhausted():
-            return Exhausted(error.eta, error)
+            return Exhausted(error)
         case ContextTooLong():
             return TooLong()
         case ContentRefused():

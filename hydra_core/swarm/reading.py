@@ -20,7 +20,7 @@ from hydra_core.messages import Fault
 from hydra_core.swarm.map import Exhausted, Failed, Read, TooLong, Truncated, Unparsable, halve
 from hydra_core.swarm.pace import GRACE, reserve
 from hydra_core.swarm.prompts import map_prompt, repair_prompt
-from hydra_core.swarm.shortage import HORIZON, Allowance, Shortage, trouble_of
+from hydra_core.swarm.shortage import HORIZON, Allowance, Shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -217,7 +217,7 @@ class SwarmRun:
     def _note(self, task: MapTask, outcome: Outcome, now: float) -> None:
         """Learn from a call's end whether calls are served."""
         if isinstance(outcome, Exhausted):
-            self._shortage.seen(outcome.eta, now, trouble_of(outcome.error))
+            self._shortage.exhausted(outcome.error, now)
         elif not (isinstance(outcome, Failed) and isinstance(outcome.error, PoolExhausted)):
             self._shortage.ended(now)
         elif not self._shortage.served_since(task.started):

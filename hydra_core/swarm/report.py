@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.errors import PoolExhausted, RequestRejected
 from hydra_core.swarm.resume import token_of
-from hydra_core.swarm.shortage import OUTAGES, trouble_of
+from hydra_core.swarm.shortage import is_outage
 from hydra_core.swarm.values import SwarmResult
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def nothing_read(errors: Sequence[Exception], reports: Sequence[ShardReport]) ->
     is; everything else means that the pool did not serve, and an outage says so.
     """
     exhausted = [error for error in errors if isinstance(error, PoolExhausted)]
-    if exhausted and trouble_of(exhausted[-1]) in OUTAGES:
+    if exhausted and is_outage(exhausted[-1]):
         return _outage(exhausted[-1])
     if exhausted:
         return exhausted[-1]

@@ -87,13 +87,20 @@ def trouble_of(error: Exception | None) -> Fault | None:
     return _FAULTS.get(attempts[-1].outcome) if attempts else None
 
 
+def is_outage(error: PoolExhausted) -> bool:
+    """Whether calls fail, and no key is well that but waits for its limits."""
+    limited = error.limit_eta is not None and error.limit_eta <= HORIZON
+    return trouble_of(error) in OUTAGES and not limited
+
+
 def pause_before(error: Exception, *, waited: float, tries: int) -> float | None:
     """Seconds after which a call that no deadline hurries is made again; None: not at all."""
     if not isinstance(error, PoolExhausted) or error.eta is None or tries > _MOST_PROMISES:
         return None
-    if trouble_of(error) in OUTAGES or waited + error.eta > HORIZON:
+    eta = error.eta if error.limit_eta is None else error.limit_eta
+    if is_outage(error) or waited + eta > HORIZON:
         return None
-    return max(error.eta, FIRST_PAUSE)
+    return max(eta, FIRST_PAUSE)
 
 
 class Shortage:
@@ -120,12 +127,33 @@ class Shortage:
         """Whether calls fail, rather than being held back by a limit."""
         return self.trouble in OUTAGES
 
-    def seen(self, eta: float | None, now: float, trouble: Fault | None = None) -> None:
-        """A call found no capacity; refusals of one round count once."""
+    def exhausted(self, error: PoolExhausted, now: float) -> None:
+        """A call found no capacity, though a key may be well that but waits for its limits."""
+        limited = error.limit_eta
+        if limited is None or limited > self._horizon:
+            self.seen(error.eta, now, trouble_of(error))
+            return
+        # Others may fail meanwhile: what a well key promises is what is waited for.
+        self.trouble = None
+        self.seen(error.eta, now, promised=limited)
+        self.until = now + limited
+
+    def seen(
+        self,
+        eta: float | None,
+        now: float,
+        trouble: Fault | None = None,
+        *,
+        promised: float = 0.0,
+    ) -> None:
+        """A call found no capacity; refusals of one round count once.
+
+        In `promised` seconds there surely is some: no promise is broken before.
+        """
         if now >= self.over_at:
             self._rounds += 1
             if self._rounds > 1 and self._broken_at is None:
-                self._broken_at = now
+                self._broken_at = now + promised
         self.trouble = trouble or self.trouble
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**self._rounds)
         self.until = None if eta is None or self.outage else now + eta

@@ -205,6 +205,30 @@ def test_a_wait_that_is_too_long_is_not_begun(make_pool, make_world, ok, limits,
     assert len(world.replies) == 2
 
 
+def test_an_error_tells_the_wait_for_a_limit_from_a_guess(make_pool, make_world, ok, refuse):
+    """A key that fails rests for as long as we guess; a well one's limit says when it opens."""
+    pool = make_pool([{"name": "well", "rpm": 1}, {"name": "ill"}])
+    answers = {"well": ok(), "ill": refuse(Fault.OVERLOADED)}
+    world = make_world(pool, lambda lease, _: (0.1, answers[lease.deployment.key]))
+    world.ask(1.0)
+    world.ask(2.0, max_wait=0.0)
+    world.run()
+    _, error = gave_up(world)
+    assert [attempt.key for attempt in error.attempts] == ["ill"]
+    assert error.limit_eta == pytest.approx(59.0, abs=0.3)
+    assert error.eta < error.limit_eta
+
+
+def test_where_all_keys_fail_no_limit_is_waited_for(make_pool, make_world, refuse):
+    """Nobody but us says when keys that fail will serve again."""
+    pool = make_pool([{}, {}])
+    world = make_world(pool, lambda *_: (0.1, refuse(Fault.OVERLOADED)))
+    world.ask(1.0, max_wait=0.0)
+    world.run()
+    _, error = gave_up(world)
+    assert error.limit_eta is None
+
+
 def test_a_wait_within_the_patience_is_waited_exactly(make_pool, make_world, ok):
     """The second request starts when the window opens, and says how long it waited."""
     world = make_world(make_pool([{"rpm": 1}]), lambda *_: (0.1, ok()))

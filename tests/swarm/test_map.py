@@ -153,7 +153,7 @@ def test_a_wait_notice_is_no_reading() -> None:
     waiting = _reply("Please wait.", kind="wait", eta=12.0)
     outcome = read_reply(waiting, DOCUMENT, SHARD, PARAGRAPHS)
     assert isinstance(outcome, Exhausted)
-    assert outcome.eta == 12.0
+    assert outcome.error.eta == 12.0
 
 
 def test_errors_name_the_shards_fate() -> None:
@@ -161,7 +161,7 @@ def test_errors_name_the_shards_fate() -> None:
     large = Attempt("p", "m", "k", Fault.REQUEST_TOO_LARGE)
     exhausted = read_error(PoolExhausted("full", eta=7.0))
     assert isinstance(exhausted, Exhausted)
-    assert exhausted.eta == 7.0
+    assert exhausted.error.eta == 7.0
     assert isinstance(read_error(ContextTooLong("long")), TooLong)
     assert isinstance(read_error(RequestRejected("big", attempts=[large])), TooLong)
     late, refused = DeadlineExceeded("late"), ContentRefused("no")

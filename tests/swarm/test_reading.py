@@ -75,7 +75,7 @@ def serve(run: SwarmRun, outcome: Outcome, *, now: float = 0.0, reply: Reply | N
 
 
 def shortage(eta: float | None) -> Exhausted:
-    return Exhausted(eta, PoolExhausted("full", eta=eta))
+    return Exhausted(PoolExhausted("full", eta=eta))
 
 
 def states(run: SwarmRun) -> Counter[str]:
@@ -272,9 +272,13 @@ def test_events_count_up_to_the_whole() -> None:
     assert events[-1].shards_done == events[-1].shards_total
 
 
-def outage(fault: Fault, eta: float | None = 2.0) -> Exhausted:
+def outage(
+    fault: Fault, eta: float | None = 2.0, limit_eta: float | None = None
+) -> Exhausted:
     attempt = Attempt("p", "m", "k1", fault.value, detail="could not connect")
-    return Exhausted(eta, PoolExhausted("down", eta=eta, attempts=(attempt,)))
+    return Exhausted(
+        PoolExhausted("down", eta=eta, attempts=(attempt,), limit_eta=limit_eta)
+    )
 
 
 def test_a_limit_that_says_when_it_ends_is_waited_for() -> None:
@@ -295,6 +299,29 @@ def test_an_outage_is_borne_for_as_long_as_the_caller_waits() -> None:
     assert {span.reason for span in run._ledger.unread()} == {"unreachable"}
     assert {span.until for span in run._ledger.unread()} == {None}
     assert run.eta_at is None
+
+
+def test_a_well_key_is_waited_for_while_others_fail() -> None:
+    """A key that but waits for its minute is no outage, however long the others are down."""
+    run = run_of(width=1, patience=20.0)
+    now = 0.0
+    while now < 60.0:
+        (task,) = started(run.step(now))
+        run.report(task, outage(Fault.OVERLOADED, limit_eta=60.0 - now), None, now)
+        assert run.eta_at == 60.0
+        step = run.step(now)
+        assert isinstance(step, Wait)
+        now += step.seconds
+    assert serve(run, READ, now=now) == len(run._account.reports)
+    assert run._ledger.coverage == 1.0
+
+
+def test_a_well_key_that_keeps_no_promise_is_waited_for_in_vain_once() -> None:
+    """When its limit has passed and nothing is served for long, the map ends."""
+    run = run_of(width=1, patience=20.0)
+    calls = serve(run, outage(Fault.OVERLOADED, limit_eta=60.0), reply=None)
+    assert 4 < calls < 100
+    assert {span.reason for span in run._ledger.unread()} == {"waiting"}
 
 
 def test_an_outage_that_ends_is_forgotten() -> None:

@@ -351,6 +351,28 @@ def test_a_swarm_over_real_http_within_the_keys_limits() -> None:
     assert not re.search(r"secret-\d", json.dumps(result.text) + str(result))
 
 
+@pytest.mark.parametrize("fault", ["overloaded", "reset"])
+def test_a_book_is_read_by_the_keys_that_are_left(fault: str) -> None:
+    """One provider is down, the other's minute is used up again and again: it is waited for."""
+    book = ships_log(pages=20)
+    with (
+        FakeProvider(
+            [FakeKey("secret-1", limits=FakeLimits(rpm=4, window="fixed"))],
+            answer=ExtractiveModel(), time_scale=0.02, name="well",
+        ) as well,
+        FakeProvider(["secret-2"], answer=ExtractiveModel(), time_scale=0.02, name="ill") as ill,
+    ):  # fmt: skip
+        ill.fail(fault)
+        config = {**well.config(), "store": "memory", "max_wait": 0.4}
+        config["providers"] += ill.config()["providers"]
+        for provider in config["providers"]:
+            provider["models"] = [{"name": "fake-model", "context_window": 4_000}]
+        with Hydra(config) as hydra:
+            result = run_swarm(hydra, book.questions[0].text, book.text)
+    assert (result.kind, result.coverage) == ("full", 1.0)
+    assert ill.served == 0
+
+
 def down(*_: object) -> PoolExhausted:
     attempt = Attempt("p", "m", "k1", "unreachable", detail="could not connect")
     return PoolExhausted("no capacity in time", eta=2.0, attempts=(attempt,))
