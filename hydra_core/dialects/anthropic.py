@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects.anthropic_request import anthropic_body
-from hydra_core.dialects.completion import EMPTY, end_verdict, token_count
+from hydra_core.dialects.completion import end_verdict, token_count, why_empty
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.native import NativeDialect
 from hydra_core.dialects.openai import request_headers
@@ -78,7 +78,7 @@ class AnthropicDialect(NativeDialect):
 class MessageSteps:
     """What the events of one streamed message mean; `streams.Steps`."""
 
-    __slots__ = ("_answer", "_context", "_counts", "_finished", "_inputs", "_merger", "_some")
+    __slots__ = ("_answer", "_context", "_counts", "_finish", "_inputs", "_merger", "_some")
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
@@ -87,7 +87,7 @@ class MessageSteps:
         self._counts: dict[str, Any] = {}
         self._inputs: dict[str, object] = {}  # whole ones, which hold if no fragment comes
         self._some = False
-        self._finished = False
+        self._finish: str | None = None
 
     def step(self, event: ServerEvent) -> StreamEvent | None:
         """Read one event."""
@@ -110,15 +110,15 @@ class MessageSteps:
             case "message_delta":
                 return self._ended(value, _dict(value.get("delta")))
             case "message_stop":
-                verdict = None if self._some else invalid(EMPTY)
+                verdict = None if self._some else invalid(why_empty(self._finish))
                 return StreamEvent(verdict=verdict, done=True, raw=value)
         return None
 
     def end(self) -> StreamEvent | None:
         """A stop reason is an end mark too."""
-        if not self._finished:
+        if self._finish is None:
             return StreamEvent(verdict=invalid("the stream ended without a stop reason"))
-        return None if self._some else StreamEvent(verdict=invalid(EMPTY))
+        return None if self._some else StreamEvent(verdict=invalid(why_empty(self._finish)))
 
     def no_stream(self, body: bytes) -> Verdict:
         """Classify a plain body sent in place of a stream."""
@@ -162,7 +162,7 @@ class MessageSteps:
         finish = self._answer.finish(_finish(delta))
         verdict = None
         if finish is not None:
-            self._finished = True
+            self._finish = finish
             ended = end_verdict(self._context.good, finish, empty=False)
             verdict = None if ended.fault is None else ended
         return StreamEvent(

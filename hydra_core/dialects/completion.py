@@ -18,7 +18,8 @@ _USD_CAP: Final = 1e8  # no call costs as much
 _OPENING: Final = frozenset({"role", "content"})
 _GOOD_ENDS: Final = frozenset({"stop", "length", "tool_calls", None})
 _answer = drafted(Answer)
-EMPTY: Final = "the reply holds no text, no tool call and no refusal"
+_EMPTY: Final = "the reply holds no text, no tool call and no refusal"
+_CUT: Final = "max_tokens were used up, by thoughts perhaps, before any text; allow more of them"
 
 
 def completion_of(value: dict[str, Any], choice: dict[str, Any], good: Verdict) -> Answer:
@@ -55,8 +56,13 @@ def end_verdict(good: Verdict, finish: str | None, *, empty: bool) -> Verdict:
     if fault is not None:
         return replace(good, fault=fault, message=f"the reply ended with {finish!r}"[:500])
     if empty:
-        return replace(good, fault=Fault.INVALID_RESPONSE, message=EMPTY)
+        return replace(good, fault=Fault.INVALID_RESPONSE, message=why_empty(finish))
     return good
+
+
+def why_empty(finish: str | None) -> str:
+    """What is wrong with a reply that ended so and holds nothing."""
+    return _CUT if finish == "length" else _EMPTY
 
 
 def fault_of_finish(finish: str | None) -> Fault | None:

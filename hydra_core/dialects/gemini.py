@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from hydra_core.dialects.completion import EMPTY, end_verdict, token_count, usage_of
+from hydra_core.dialects.completion import end_verdict, token_count, usage_of, why_empty
 from hydra_core.dialects.gemini_request import gemini_body
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.native import NativeDialect
@@ -72,14 +72,14 @@ class ContentSteps:
     every event, and some count their tokens in an event after it.
     """
 
-    __slots__ = ("_calls", "_context", "_finished", "_merger", "_some")
+    __slots__ = ("_calls", "_context", "_finish", "_merger", "_some")
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
         self._merger = ToolCallMerger()
         self._calls = 0
         self._some = False
-        self._finished = False
+        self._finish: str | None = None
 
     def step(self, event: ServerEvent) -> StreamEvent | None:
         """Read one event; each is a whole response with a piece of the content."""
@@ -104,7 +104,7 @@ class ContentSteps:
         finish = _finish(candidate, self._calls)
         verdict = None
         if finish is not None:
-            self._finished = True
+            self._finish = finish
             ended = end_verdict(self._context.good, finish, empty=False)
             verdict = None if ended.fault is None else ended
         return StreamEvent(
@@ -120,8 +120,8 @@ class ContentSteps:
     def end(self) -> StreamEvent | None:
         """Once a finish reason has come, the end of the body is the end mark."""
         if not self._some:
-            return StreamEvent(verdict=invalid(EMPTY))
-        if not self._finished:
+            return StreamEvent(verdict=invalid(why_empty(self._finish)))
+        if self._finish is None:
             return StreamEvent(verdict=invalid("the stream ended without a finish reason"))
         return None
 

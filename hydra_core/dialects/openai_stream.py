@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.dialects.completion import EMPTY, end_verdict, text_of, usage_of
+from hydra_core.dialects.completion import end_verdict, text_of, usage_of, why_empty
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger
@@ -25,20 +25,22 @@ _event = drafted(StreamEvent)
 class ChatSteps:
     """What the events of one chat stream mean; `streams.Steps`."""
 
-    __slots__ = ("_answer", "_context", "_finished", "_merger", "_some")
+    __slots__ = ("_answer", "_context", "_finish", "_merger", "_some")
 
     def __init__(self, context: ReplyContext) -> None:
         self._context = context
         self._merger = ToolCallMerger()
         self._answer = AnswerCalls()
         self._some = False  # anything a reader would see has come
-        self._finished = False
+        self._finish: str | None = None
 
     def step(self, event: ServerEvent) -> StreamEvent | None:
         """Read one chunk."""
         data = event.data.strip()
         if data == _DONE:
-            return StreamEvent(verdict=None if self._some else invalid(EMPTY), done=True)
+            return StreamEvent(
+                verdict=None if self._some else invalid(why_empty(self._finish)), done=True
+            )
         if not data:
             return None
         try:
@@ -56,9 +58,9 @@ class ChatSteps:
 
     def end(self) -> StreamEvent | None:
         """A finish reason is an end mark too; some servers send no other."""
-        if not self._finished:
+        if self._finish is None:
             return StreamEvent(verdict=invalid(TRUNCATED))
-        return None if self._some else StreamEvent(verdict=invalid(EMPTY))
+        return None if self._some else StreamEvent(verdict=invalid(why_empty(self._finish)))
 
     def no_stream(self, body: bytes) -> Verdict:
         """Classify a plain body sent in place of a stream."""
@@ -78,7 +80,7 @@ class ChatSteps:
         finish = self._answer.finish(finish) if isinstance(finish, str) else None
         verdict = None
         if finish is not None:
-            self._finished = True
+            self._finish = finish
             ended = end_verdict(self._context.good, finish, empty=False)
             verdict = None if ended.fault is None else ended
         return _event(text, calls, finish, _usage(chunk), verdict, False, content, chunk)

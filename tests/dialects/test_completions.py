@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
+from hydra_core.dialects import get_dialect
 from hydra_core.messages import Fault, ToolCall, Usage
 
 INVALID = Fault.INVALID_RESPONSE
@@ -128,3 +130,20 @@ def test_impossible_usage_is_none(read, usage):
     """Counts that cannot be true are not reported, so the estimate stands."""
     answer = read("someone", 200, completion({"content": "Hi"}, usage=usage))
     assert (answer.verdict.fault, answer.usage) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "chunks"),
+    [
+        ("openai", [{"choices": [{"delta": {"content": ""}, "finish_reason": "length"}]}]),
+        ("gemini", [{"candidates": [{"finishReason": "MAX_TOKENS"}]}]),
+        ("anthropic", [{"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}]),
+    ],
+)
+def test_a_limit_reached_in_thought_is_named(dialect, chunks):
+    """A model may think until its tokens are used up: the remedy is a higher limit."""
+    reader = get_dialect(dialect, "someone").stream(200, {}, now=0.0)
+    reader.feed(b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks))
+    last = reader.finish()
+    assert last is not None
+    assert (last.verdict.fault, "max_tokens" in last.verdict.message) == (INVALID, True)
