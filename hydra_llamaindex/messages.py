@@ -8,6 +8,7 @@ refuses some of the framework's own blocks; hence this one.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,11 +28,12 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from hydra_core.errors import RequestRejected
+from hydra_core.errors import RequestRejected, StreamBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from hydra_core.errors import HydraError
     from hydra_core.messages import Message, ToolCall
 
 _ROLES: Final = {
@@ -39,6 +41,8 @@ _ROLES: Final = {
     MessageRole.MODEL: "assistant",
     MessageRole.DEVELOPER: "system",  # few servers besides OpenAI's know "developer"
 }
+_CUT_INSIDE: Final = ("Unterminated string", "Invalid \\u")  # in the words of `json`
+_CUT_VALUES: Final = ("true", "false", "null", "-", ".")
 _UNKNOWN_MEDIA: Final = "application/octet-stream"
 
 
@@ -68,15 +72,19 @@ def assistant_message(
 
     Tool calls stand in two places because agents read the blocks and streamed
     structured output reads `additional_kwargs`. Raises RequestRejected when
-    `max_tokens` cut a tool call in the middle: LlamaIndex would repair the JSON
-    and call the tool with a value that the model never finished.
+    `max_tokens` cut a tool call in the middle, StreamBroken when nobody says what
+    did: LlamaIndex would repair the JSON and call the tool with a value that the
+    model never finished.
     """
     blocks: list[ContentBlock] = []
     if thinking:
         blocks.append(ThinkingBlock(content=thinking))
     if text or not calls:
         blocks.append(TextBlock(text=text))
-    blocks.extend(_call_block(call, cut=finish_reason == "length") for call in calls)
+    for call in calls:
+        if _is_cut(call.arguments):
+            raise _cut_short(call, text, finish_reason)
+        blocks.append(_call_block(call))
     extra = {"tool_calls": [_call_dict(c.id, c.name, c.arguments) for c in calls]} if calls else {}
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=extra)
 
@@ -142,20 +150,36 @@ def _call_dict(call_id: str | None, name: str, arguments: dict[str, Any] | str) 
     }
 
 
-def _call_block(call: ToolCall, *, cut: bool) -> ToolCallBlock:
+def _call_block(call: ToolCall) -> ToolCallBlock:
     arguments: dict[str, Any] | str = call.arguments
-    try:
-        parsed = json.loads(call.arguments or "{}")
-    except ValueError:
-        if cut:
-            raise RequestRejected(
-                f"the answer reached max_tokens inside the arguments of tool {call.name!r}; "
-                "raise max_tokens or ask for less"
-            ) from None
-    else:
+    with contextlib.suppress(ValueError):
+        parsed = json.loads(call.arguments or "{}", strict=False)
         if isinstance(parsed, dict):
             arguments = parsed
     return ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=arguments)
+
+
+def _is_cut(arguments: str) -> bool:
+    """True for the beginning of a JSON text, which LlamaIndex would complete by guessing."""
+    try:
+        json.loads(arguments or "{}", strict=False)
+    except json.JSONDecodeError as error:
+        rest = arguments[error.pos :].rstrip()
+        return error.msg.startswith(_CUT_INSIDE) or any(v.startswith(rest) for v in _CUT_VALUES)
+    return False
+
+
+def _cut_short(call: ToolCall, text: str, finish_reason: str | None) -> HydraError:
+    where = f"inside the arguments of tool {call.name!r}"
+    if finish_reason == "length":
+        return RequestRejected(
+            f"the answer reached max_tokens {where}; raise max_tokens or ask for less"
+        )
+    return StreamBroken(
+        f"the answer ended {where} (finish reason {finish_reason!r}); ask again, with a higher "
+        "max_tokens if one is set",
+        partial=text,
+    )
 
 
 def _text_part(block: TextBlock) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _ATTEMPT: Final = tuple(field.name for field in fields(Attempt))
 
 
 def chat_response(reply: Reply) -> ChatResponse:
-    """A whole reply; raises RequestRejected when a tool call was cut at `max_tokens`."""
+    """A whole reply; raises as `assistant_message` when a tool call was cut."""
     route = {
         "kind": reply.kind,
         "provider": reply.provider,
@@ -101,7 +101,7 @@ class StreamFold:
     def end(self) -> ChatResponse:
         """The last response: tool calls, usage, and no new text.
 
-        Raises RequestRejected when a tool call was cut at `max_tokens`.
+        Raises as `assistant_message` when a tool call was cut.
         """
         usage = self._usage or Usage()
         message = assistant_message(

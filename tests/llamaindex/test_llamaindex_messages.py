@@ -22,7 +22,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
-from hydra_core.errors import RequestRejected
+from hydra_core.errors import RequestRejected, StreamBroken
 from hydra_core.messages import ToolCall
 from hydra_llamaindex.messages import assistant_message, reads_media, to_wire
 
@@ -133,6 +133,26 @@ def test_a_tool_call_cut_by_max_tokens_is_refused() -> None:
     cut = ToolCall("c1", "f", '{"n": 12')
     with pytest.raises(RequestRejected, match="max_tokens"):
         assistant_message("", [cut], finish_reason="length")
+
+
+@pytest.mark.parametrize("finish", ["stop", "tool_calls", None])
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"n": 12', '{"path": "/a/b', '{"n": 1, "sure": tr', '{"n": -', '{"n": 1.', '{"n"'],
+)
+def test_a_tool_call_cut_without_a_word_is_refused(arguments: str, finish: str | None) -> None:
+    """Some servers call it a usual end when an answer was cut."""
+    with pytest.raises(StreamBroken, match="inside the arguments of tool 'f'") as broken:
+        assistant_message("I ask.", [ToolCall("c1", "f", arguments)], finish_reason=finish)
+    assert broken.value.partial == "I ask."
+
+
+def test_a_whole_call_is_no_cut_one() -> None:
+    """Line breaks within a text are read, and what is no JSON is left to LlamaIndex."""
+    calls = [ToolCall("c1", "f", '{"t": "a\nb"}'), ToolCall("c2", "f", "{n: 1}")]
+    message = assistant_message("", calls, finish_reason="length")
+    kwargs = [b.tool_kwargs for b in message.blocks if isinstance(b, ToolCallBlock)]
+    assert kwargs == [{"t": "a\nb"}, "{n: 1}"]
 
 
 def test_tool_calls_stand_in_blocks_and_in_extras() -> None:
