@@ -222,7 +222,7 @@ class _Builder:
             if known is None:
                 group.windows.append(window)
             else:
-                known.limit = min(known.limit, window.limit)
+                known.limit = known.told = min(known.limit, window.limit)
                 known.configured = known.configured or window.configured
         return group
 

@@ -126,9 +126,10 @@ def _stated(
         if not limit:
             return None
         return opened(group, kind, length, limit, reset, lesson)
-    if limit and (limit < window.limit or not window.configured):
-        if limit != window.limit:
-            window.restate(limit, lesson.now)
+    if limit:
+        held = min(limit, window.ceiling)
+        if held != window.limit:
+            window.restate(held, lesson.now)
         if window.tentative and group.study is not None:
             group.study.forget(window)
     return window

@@ -49,14 +49,24 @@ def guard_of(length: float) -> float:
 class Window(ABC):
     """One limit of a group: at most `limit` units of `kind` per `length` seconds.
 
-    `configured`: by its owner, so what the provider says does not lift it.
+    `configured`: by its owner, so what the provider says does not lift it above what was
+    `told` at first.
     `tentative`: it is a guess, so a request that is larger than it may be tried alone.
 
     Until `steady_until` it is `spent` units that count, unless a booking changes that: who
     looks at many windows need not ask those of which time alone has taken nothing away.
     """
 
-    __slots__ = ("configured", "kind", "length", "limit", "spent", "steady_until", "tentative")
+    __slots__ = (
+        "configured",
+        "kind",
+        "length",
+        "limit",
+        "spent",
+        "steady_until",
+        "tentative",
+        "told",
+    )
 
     shape: ClassVar[WindowShape]
 
@@ -64,12 +74,17 @@ class Window(ABC):
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
     ) -> None:
         self.kind = kind
-        self.limit = limit
+        self.limit = self.told = limit
         self.length = length
         self.configured = configured
         self.tentative = False
         self.spent = 0.0
         self.steady_until = -NEVER  # that is, not at all
+
+    @property
+    def ceiling(self) -> float:
+        """The most that the limit may be, whatever the provider states."""
+        return self.told if self.configured else NEVER
 
     @abstractmethod
     def used(self, now: float) -> float:
@@ -125,6 +140,7 @@ class Window(ABC):
     def _unite(self, other: Self) -> None:
         """Both are one limit: the smaller of the two."""
         self.limit = min(self.limit, other.limit)
+        self.told = min(self.ceiling, other.ceiling)
         self.configured = self.configured or other.configured
 
 

@@ -186,6 +186,18 @@ def test_a_configured_limit_is_a_ceiling(configured, stated, limit):
     assert len(group.windows) == 1
 
 
+def test_a_limit_that_a_provider_lowered_for_a_while_rises_again():
+    """What was configured stays the ceiling; below it the provider's last word holds."""
+    window = SlidingWindow("requests", 100.0, 60.0)
+    group = QuotaGroup("acme", [window])
+    limits = []
+    for stated in (5.0, 60.0, 500.0):
+        reading = LimitReading("requests", 60.0, limit=stated)
+        observe(group, [reading], Lesson("sliding", 1.0, 1.0))
+        limits.append(window.limit)
+    assert limits == [5.0, 60.0, 100.0]
+
+
 @pytest.mark.parametrize(
     ("limit", "remaining", "room"),
     [(100.0, 50.0, 9.0), (100.0, 4.0, 4.0), (10.0, 3.0, 3.0), (None, 3.0, 3.0), (10.0, 0.0, 0.0)],
