@@ -15,6 +15,7 @@ from langchain_core.messages.tool import tool_call as make_tool_call
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from hydra_core.dialects.completion import token_count
 from hydra_core.errors import StreamBroken
 
 if TYPE_CHECKING:
@@ -148,13 +149,18 @@ def usage_metadata(usage: Usage, details: dict[str, Any]) -> UsageMetadata | Non
         output_tokens=usage.completion_tokens,
         total_tokens=usage.total_tokens,
     )
-    cached = (details.get("prompt_tokens_details") or {}).get("cached_tokens")
-    reasoning = (details.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    cached = _detail(details.get("prompt_tokens_details"), "cached_tokens")
+    reasoning = _detail(details.get("completion_tokens_details"), "reasoning_tokens")
     if cached:
         found["input_token_details"] = InputTokenDetails(cache_read=cached)
     if reasoning:
         found["output_token_details"] = OutputTokenDetails(reasoning=reasoning)
     return found
+
+
+def _detail(details: object, name: str) -> int | None:
+    """A count within a usage; a malformed one must not cost the answer that it came with."""
+    return token_count(details.get(name)) if isinstance(details, dict) else None
 
 
 def combined_outputs(outputs: list[dict[str, Any] | None]) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,14 +146,14 @@ def _thinking(message: Message) -> str:
 
 
 def _logprobs(raw: dict[str, Any]) -> list[list[LogProb]] | None:
-    choices = raw.get("choices") or [{}]
-    content = (choices[0].get("logprobs") or {}).get("content")
-    if not content:
-        return None
-    return [
-        [
-            LogProb(token=top["token"], logprob=top["logprob"], bytes=top.get("bytes") or [])
-            for top in token.get("top_logprobs") or ()
-        ]
-        for token in content
-    ]
+    """The alternatives for each token; malformed ones must not cost the answer they came with."""
+    with contextlib.suppress(AttributeError, LookupError, TypeError, ValueError):
+        content = raw["choices"][0]["logprobs"]["content"]
+        return [
+            [
+                LogProb(token=top["token"], logprob=top["logprob"], bytes=top.get("bytes") or [])
+                for top in token.get("top_logprobs") or ()
+            ]
+            for token in content
+        ] or None
+    return None

@@ -7,7 +7,7 @@ import pytest
 
 from hydra_core.errors import StreamBroken
 from hydra_core.messages import Attempt, Chunk, Reply, ToolCall, Usage
-from hydra_langchain.from_wire import StreamReader, chat_result, combined_outputs
+from hydra_langchain.from_wire import StreamReader, chat_result, combined_outputs, usage_metadata
 
 ROUTE = {"provider": "groq", "model": "m", "key": "groq-2"}
 
@@ -105,3 +105,10 @@ def test_usage_of_a_batch_is_summed():
         "model_name": "m",
         "token_usage": {"prompt_tokens": 4, "total_tokens": 6},
     }
+
+
+@pytest.mark.parametrize("told", [["no"], "no", {"cached_tokens": "5", "reasoning_tokens": 2.5}])
+def test_malformed_details_do_not_cost_the_answer(told):
+    """What a server makes of an extra is left out; its tokens and its text are delivered."""
+    details = {"prompt_tokens_details": told, "completion_tokens_details": told}
+    assert usage_metadata(Usage(3, 2), details) == usage_metadata(Usage(3, 2), {})

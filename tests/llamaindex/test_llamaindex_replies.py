@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from llama_index.core.base.llms.types import ThinkingBlock
 from llama_index.core.callbacks.token_counting import get_tokens_from_response
 
@@ -58,3 +61,14 @@ def test_fragments_of_two_tool_calls_become_two_calls() -> None:
     calls = [(b.tool_call_id, b.tool_name, b.tool_kwargs) for b in end.message.blocks]
     assert calls == [("a", "f", {"x": 1}), ("b", "g", {"y": 2})]
     assert (end.raw["usage"]["total_tokens"], end.raw["hydra"]["key"]) == (7, "k-1")
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["no", {"content": "no"}, {"content": [{"top_logprobs": [{"token": "a"}]}]}, {"content": [7]}],
+)
+def test_malformed_logprobs_do_not_cost_the_answer(told: Any) -> None:
+    """What a server makes of an extra is left out; its text is delivered."""
+    raw = {"choices": [{"message": {"content": "Aye"}, "logprobs": told}]}
+    response = chat_response(Reply("Aye", {"role": "assistant", "content": "Aye"}, raw=raw))
+    assert (response.message.content, response.logprobs) == ("Aye", None)
