@@ -90,6 +90,10 @@ class Route:
         """Seconds that a call without a deadline stands in line before it comes back unserved."""
         return self.caller.config.max_wait
 
+    def capacity(self) -> tuple[GroupCapacity, ...]:
+        """What the keys can take now."""
+        return self.caller.capacity(model=self.model, lane=self.lane)
+
     def chat(self, messages: tuple[Message, ...], **limits: Any) -> Reply:
         return self.caller.chat(
             list(messages), model=self.model, lane=self.lane, on_exhausted="raise", **limits

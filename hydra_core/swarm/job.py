@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from math import inf
@@ -130,6 +131,24 @@ class SwarmJob:
             deadline,
             language,
         )
+
+    def recount(self, capacity: Sequence[GroupCapacity], calls: int, now: float) -> None:
+        """Let `calls` more be made as far as the quota allows, by what those before really took."""
+        usage = self.account.usage
+        tokens = max(1, math.ceil(usage.total_tokens / max(1, len(self.account.timeline))))
+        left = HORIZON if self.deadline is None else self.deadline - now
+        allowance = allowance_of(
+            capacity,
+            calls=calls,
+            tokens=tokens,
+            horizon=left,
+            # The answer is written from all reports, so it may take as much as several calls.
+            kept=max(1, math.ceil((usage.completion_tokens + SYNTHESIS_TOKENS) / tokens)),
+            least=0,
+        )
+        if allowance is not None and allowance.until is not None:
+            allowance = replace(allowance, until=now + allowance.until)
+        self.reading.recounted(allowance)
 
     def begin_synthesis(self, now: float) -> Synthesis:
         """What turns the facts read so far into an answer."""

@@ -72,11 +72,18 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Recount:
+    """As many calls are made as estimates allowed: tell what the quota allows of those left."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """The map is over; call `close`, which abandons what is in flight."""
 
 
-Step = Start | Wait | Close
+Step = Start | Wait | Recount | Close
 
 
 @dataclass(slots=True)
@@ -129,6 +136,7 @@ class SwarmRun:
             else Shortage(patience=inf, horizon=inf)
         )
         self._allowance = allowance or Allowance(inf, None)
+        self._recounted = False
         self._slowest = 0.0
         for shard in self._queue:
             account.open(shard)
@@ -164,7 +172,14 @@ class SwarmRun:
         room = min(self._width - len(self._flying), self._allowance.calls, len(self._queue))
         if room >= 1:
             return Start(tuple(self._launch(now) for _ in range(int(room))))
-        return _wait_until(self.close_at, now) if self._flying else Close()
+        if self._flying:
+            return _wait_until(self.close_at, now)
+        return Close() if self._recounted else Recount(len(self._queue))
+
+    def recounted(self, allowance: Allowance | None) -> None:
+        """What the quota leaves for the calls that are left; None: all of them."""
+        self._allowance = allowance or Allowance(inf, None)
+        self._recounted = True
 
     def report(self, task: MapTask, outcome: Outcome, reply: Reply | None, now: float) -> None:
         """Take the end of a call; `reply` is None when there was none."""
@@ -228,6 +243,7 @@ class SwarmRun:
         tries = self._tries.setdefault(shard.index, _Tries())
         tries.made += 1
         self._allowance = self._allowance.changed(-1)
+        self._recounted = False
         prompt = map_prompt(self._documents[shard.document], shard, self._question)
         messages = prompt.messages
         if tries.draft is not None:

@@ -20,7 +20,7 @@ from hydra_core.swarm.job import SwarmJob, reading_plan
 from hydra_core.swarm.loaders import load
 from hydra_core.swarm.map import quality_of, read_error, read_reply
 from hydra_core.swarm.progress import tell
-from hydra_core.swarm.reading import Close, MapTask, Start, Wait
+from hydra_core.swarm.reading import Close, MapTask, Recount, Start, Wait
 from hydra_core.swarm.shelf import delivered
 from hydra_core.swarm.values import percent
 from hydra_core.swarm.writing import awrite_answer, write_answer
@@ -162,6 +162,8 @@ def _read_all(route: Route, job: SwarmJob, on_progress: OnProgress | None) -> No
                         # Each thread sees the caller's context: tracing survives the fan-out.
                         ended = pool.submit(copy_context().run, _read, route, job, task)
                         flying[ended] = task
+                case Recount(calls=calls):
+                    job.recount(route.capacity(), calls, route.clock())
                 case Wait(seconds=seconds):
                     _await(flying, seconds, route, job)
                 case _:
@@ -214,6 +216,8 @@ async def _aread_all(route: Route, job: SwarmJob, on_progress: OnProgress | None
                 case Start(tasks=tasks):
                     for task in tasks:
                         flying[asyncio.create_task(_aread(route, job, task))] = task
+                case Recount(calls=calls):
+                    job.recount(route.capacity(), calls, route.clock())
                 case Wait(seconds=seconds):
                     await _aawait(flying, seconds, route, job)
                 case _:

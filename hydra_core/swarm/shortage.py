@@ -65,20 +65,27 @@ class Allowance:
 
 
 def allowance_of(
-    capacity: Sequence[GroupCapacity], *, calls: int, tokens: int, horizon: float
+    capacity: Sequence[GroupCapacity],
+    *,
+    calls: int,
+    tokens: int,
+    horizon: float,
+    kept: int = 1,
+    least: int = 1,
 ) -> Allowance | None:
-    """What of `calls` equal calls the quota allows before `horizon`; None when all and one more.
+    """What of `calls` equal calls the quota allows before `horizon`; None when all and `kept` more.
 
     Without this a map that takes the last permit leaves facts that nobody can turn
     into an answer. Concurrency is left out: a lane comes back, a permit does not.
+    `least` calls are allowed in any case.
     """
     starts = merge(*(earliest_starts(group, tokens, 0.0) for group in capacity))
-    first = list(islice(starts, calls + 1))
+    first = list(islice(starts, calls + kept))
     possible = sum(start < horizon for start in first)
-    if possible > calls:
+    if possible == calls + kept:
         return None
     later = first[possible] if possible < len(first) else None
-    return Allowance(max(1, possible - 1), later)
+    return Allowance(max(least, possible - kept), later)
 
 
 def trouble_of(error: Exception | None) -> Fault | None:

@@ -83,6 +83,21 @@ def test_a_plan_counts_the_time_that_the_text_takes_before_the_first_call():
     assert planned.seconds_p50 > PREPARING * len(BOOK) > 0.1
 
 
+def test_a_deadline_is_used_to_its_end_where_calls_take_less_than_was_thought():
+    """The quota is counted by estimates before the first call, and by what calls took after it."""
+    limits = FakeLimits(rpm=5, tpm=8_000, concurrency=2, window="bucket")
+    key = FakeKey("key-1", limits=limits)
+    with FakeProvider([key], answer=ExtractiveModel(), time_scale=0.02) as fake:
+        config = fake.config(cache=False)
+        config["providers"][0]["models"] = [{"name": "fake-model", "context_window": 4_000}]
+        with Hydra(config) as hydra:
+            result = hydra.swarm(LOG.questions[0].text, LOG.text, deadline=4.0)
+    # 8,000 tokens a scaled minute of 1.2 s are 8,000 + 6,700 a second; a call takes about 2,200.
+    assert result.kind == "partial"
+    assert sum(report.state == "read" for report in result.shards) >= 7
+    assert result.text
+
+
 def test_no_more_is_promised_than_the_quota_lets_a_swarm_read():
     """The provider counts the calls: one of them is kept for the answer, and is not promised."""
     keys = [FakeKey(f"key-{n}", limits=FakeLimits(rpm=5)) for n in range(3)]

@@ -18,6 +18,7 @@ from hydra_core.swarm.reading import (
     ROOMY_TOKENS,
     Close,
     MapTask,
+    Recount,
     Start,
     SwarmRun,
     Wait,
@@ -236,9 +237,24 @@ def test_the_map_ends_when_its_allowance_is_spent() -> None:
     (again,) = started(run.step(1.5))
     assert again.shard == first.shard
     run.report(again, READ, REPLY, 2.0)
+    left = len(run._account.reports) - 2
+    assert run.step(2.0) == Recount(left)
+    run.recounted(Allowance(0, 60.0))
     assert run.step(2.0) == Close()
     run.close(2.0)
     assert {span.until for span in run._ledger.unread()} == {60.0}
+
+
+def test_a_quota_that_calls_used_less_of_than_was_thought_is_counted_again() -> None:
+    """The map goes on with what the quota really leaves, as often as it is found to leave some."""
+    run = run_of(width=2, allowance=Allowance(2, 60.0))
+    for _ in range(2):
+        for task in started(run.step(0.0)):
+            run.report(task, READ, REPLY, 0.0)
+        assert isinstance(run.step(0.0), Recount)
+        run.recounted(Allowance(2, 60.0))
+    run.recounted(None)
+    assert serve(run, READ) == len(run._account.reports) - 4
 
 
 def test_errors_are_kept_for_the_caller() -> None:
