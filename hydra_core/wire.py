@@ -78,6 +78,8 @@ class Verdict:
     largest `max_tokens` the account can pay for. `whole_account` is True when
     the refusal holds for all models of the account; `every_account` when it
     holds for the model with any account, as a cap on a request's bytes does.
+    `out_of_tokens` is True when a reply holds nothing because its `max_tokens` were used
+    up before: the request asked for too few, and nobody is to blame.
     `message` is the provider's own text, cut to 500 characters; the driver
     redacts it.
     """
@@ -97,6 +99,7 @@ class Verdict:
     affordable_tokens: int | None = None
     whole_account: bool = False
     every_account: bool = False
+    out_of_tokens: bool = False
     readings: tuple[LimitReading, ...] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects.anthropic_request import anthropic_body
-from hydra_core.dialects.completion import end_verdict, token_count, why_empty
+from hydra_core.dialects.completion import empty, end_verdict, token_count
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.native import NativeDialect
 from hydra_core.dialects.openai import request_headers
@@ -110,7 +110,7 @@ class MessageSteps:
             case "message_delta":
                 return self._ended(value, _dict(value.get("delta")))
             case "message_stop":
-                verdict = None if self._some else invalid(why_empty(self._finish))
+                verdict = None if self._some else empty(self._finish)
                 return StreamEvent(verdict=verdict, done=True, raw=value)
         return None
 
@@ -118,7 +118,7 @@ class MessageSteps:
         """A stop reason is an end mark too."""
         if self._finish is None:
             return StreamEvent(verdict=invalid("the stream ended without a stop reason"))
-        return None if self._some else StreamEvent(verdict=invalid(why_empty(self._finish)))
+        return None if self._some else StreamEvent(verdict=empty(self._finish))
 
     def no_stream(self, body: bytes) -> Verdict:
         """Classify a plain body sent in place of a stream."""

@@ -19,7 +19,7 @@ _OPENING: Final = frozenset({"role", "content"})
 _GOOD_ENDS: Final = frozenset({"stop", "length", "tool_calls", None})
 _answer = drafted(Answer)
 _EMPTY: Final = "the reply holds no text, no tool call and no refusal"
-_CUT: Final = "max_tokens were used up, by thoughts perhaps, before any text; allow more of them"
+_SPENT: Final = "max_tokens were used up, by thoughts perhaps, before any text; allow more of them"
 
 
 def completion_of(value: dict[str, Any], choice: dict[str, Any], good: Verdict) -> Answer:
@@ -56,13 +56,19 @@ def end_verdict(good: Verdict, finish: str | None, *, empty: bool) -> Verdict:
     if fault is not None:
         return replace(good, fault=fault, message=f"the reply ended with {finish!r}"[:500])
     if empty:
-        return replace(good, fault=Fault.INVALID_RESPONSE, message=why_empty(finish))
+        spent = finish == "length"
+        return replace(
+            good,
+            fault=Fault.INVALID_RESPONSE,
+            message=_SPENT if spent else _EMPTY,
+            out_of_tokens=spent,
+        )
     return good
 
 
-def why_empty(finish: str | None) -> str:
-    """What is wrong with a reply that ended so and holds nothing."""
-    return _CUT if finish == "length" else _EMPTY
+def empty(finish: str | None) -> Verdict:
+    """The verdict on a stream that ended so and held nothing."""
+    return end_verdict(Verdict(status=200), finish, empty=True)
 
 
 def fault_of_finish(finish: str | None) -> Fault | None:

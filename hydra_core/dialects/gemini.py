@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from hydra_core.dialects.completion import end_verdict, token_count, usage_of, why_empty
+from hydra_core.dialects.completion import empty, end_verdict, token_count, usage_of
 from hydra_core.dialects.gemini_request import gemini_body
 from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.native import NativeDialect
@@ -120,7 +120,7 @@ class ContentSteps:
     def end(self) -> StreamEvent | None:
         """Once a finish reason has come, the end of the body is the end mark."""
         if not self._some:
-            return StreamEvent(verdict=invalid(why_empty(self._finish)))
+            return StreamEvent(verdict=empty(self._finish))
         if self._finish is None:
             return StreamEvent(verdict=invalid("the stream ended without a finish reason"))
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.dialects.completion import end_verdict, text_of, usage_of, why_empty
+from hydra_core.dialects.completion import empty, end_verdict, text_of, usage_of
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger
@@ -39,7 +39,7 @@ class ChatSteps:
         data = event.data.strip()
         if data == _DONE:
             return StreamEvent(
-                verdict=None if self._some else invalid(why_empty(self._finish)), done=True
+                verdict=None if self._some else empty(self._finish), done=True
             )
         if not data:
             return None
@@ -60,7 +60,7 @@ class ChatSteps:
         """A finish reason is an end mark too; some servers send no other."""
         if self._finish is None:
             return StreamEvent(verdict=invalid(TRUNCATED))
-        return None if self._some else StreamEvent(verdict=invalid(why_empty(self._finish)))
+        return None if self._some else StreamEvent(verdict=empty(self._finish))
 
     def no_stream(self, body: bytes) -> Verdict:
         """Classify a plain body sent in place of a stream."""

@@ -291,7 +291,9 @@ class Dispatch:
             and self._over(now)
             and now - self._begun < self._patience.attempt_timeout
         )
-        if not answer.cut:
+        if verdict.out_of_tokens:
+            manager.passed(lease, now - self._begun)  # who answers so is well
+        elif not answer.cut:
             manager.failed(lease, verdict, now, hurried=hurried)
         self._tried.add(lease.deployment)
         usage = answer.usage if answer.usage and answer.usage.total_tokens else None
@@ -307,12 +309,21 @@ class Dispatch:
             readings=verdict.readings,
             answered=verdict.status is not None,
         )
-        if rule.next is Next.STOP:
+        if rule.next is Next.STOP or (verdict.out_of_tokens and self._thinks_as_long(lease)):
             self._error = rejected(self.attempts, fault, verdict.message, verdict.status)
         elif rule.next is Next.MOVE_LARGER:
             self._avoid.update(no_larger(self._route, lease.deployment, verdict))
             if avoids_all(self._avoid, self._route) and not self._ask_for_less(now):
                 self._error = rejected(self.attempts, fault, verdict.message, verdict.status)
+
+    def _thinks_as_long(self, lease: Lease) -> bool:
+        """Whether every other key would use up its tokens, too: none has another model.
+
+        One is asked that has; its model may think less.
+        """
+        self._avoid.add(lease.deployment.model)
+        asked_before, self._retaken = self._retaken, True
+        return asked_before or avoids_all(self._avoid, self._route)
 
     def _ask_for_less(self, now: float) -> bool:
         """Ask for an answer of as many tokens as an account can pay for, where that helps.

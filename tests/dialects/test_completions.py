@@ -147,3 +147,10 @@ def test_a_limit_reached_in_thought_is_named(dialect, chunks):
     last = reader.finish()
     assert last is not None
     assert (last.verdict.fault, "max_tokens" in last.verdict.message) == (INVALID, True)
+    assert last.verdict.out_of_tokens
+
+
+@pytest.mark.parametrize(("finish", "spent"), [("length", True), ("stop", False)])
+def test_only_a_limit_reached_makes_an_empty_reply_the_requests_fault(read, finish, spent):
+    """A reply that is empty for no reason speaks against who sent it."""
+    assert read("openai", 200, completion({"content": ""}, finish)).verdict.out_of_tokens is spent

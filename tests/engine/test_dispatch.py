@@ -205,6 +205,33 @@ def test_a_wait_that_is_too_long_is_not_begun(make_pool, make_world, ok, limits,
     assert len(world.replies) == 2
 
 
+def test_tokens_that_thoughts_used_up_are_the_requests_fault(make_pool, make_world, refuse):
+    """No other key of the model is paid for the same, none rests, and the error says what helps."""
+    pool = make_pool([{}, {}, {}])
+    spent = refuse(Fault.INVALID_RESPONSE, status=200, message="used up", out_of_tokens=True)
+    world = make_world(pool, lambda *_: (0.1, spent))
+    world.ask(1.0)
+    world.run()
+    _, error = gave_up(world)
+    assert type(error) is RequestRejected
+    assert "used up" in str(error)
+    assert len(error.attempts) == 1
+    assert all(d.soft_until <= 2.0 and d.hard_until <= 2.0 for d in pool.manager.deployments)
+
+
+def test_another_model_may_think_less(make_pool, make_world, ok, refuse):
+    """Where tokens did not suffice for one model, one key of another is asked."""
+    pool = make_pool([{"models": ["slow"]}, {"models": ["slow"]}, {"models": ["quick"]}])
+    spent = refuse(Fault.INVALID_RESPONSE, status=200, out_of_tokens=True)
+    world = make_world(
+        pool, lambda lease, _: (0.1, spent if lease.deployment.model.name == "slow" else ok())
+    )
+    world.ask(1.0)
+    world.run()
+    ((_, reply),) = world.replies
+    assert [attempt.model for attempt in reply.attempts] == ["slow", "quick"]
+
+
 def test_an_error_tells_the_wait_for_a_limit_from_a_guess(make_pool, make_world, ok, refuse):
     """A key that fails rests for as long as we guess; a well one's limit says when it opens."""
     pool = make_pool([{"name": "well", "rpm": 1}, {"name": "ill"}])
