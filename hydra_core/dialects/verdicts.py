@@ -23,6 +23,8 @@ MESSAGE_CAP: Final = 500
 _HINT_CAP: Final = 128
 _UNSAID: Final = {Fault.INVALID_RESPONSE: "the reply is no answer of the API"}
 _NO_LIMIT: Final = LimitWords()
+# Scheme and host of a URL; who may be named before them is left out.
+_ADDRESS: Final = re.compile(r"(https?://)(?:[^/?#@]*@)?([^/?#@\s]+)")
 
 
 @cache
@@ -96,7 +98,7 @@ def judge_error(
     return Verdict(
         fault=fault,
         status=status if judged is None else judged,
-        message=plain(error.message[:MESSAGE_CAP]) or _UNSAID.get(fault, ""),
+        message=plain(_said(error, status, headers)) or _UNSAID.get(fault, ""),
         code=None if error.code is None else plain(error.code),
         retry_after=retry_after(vendor, refusal),
         kind=limit.kind,
@@ -111,6 +113,15 @@ def judge_error(
         every_account=_every_account(fault, judged, error, limit),
         readings=vendor.layout.readings(headers, reference, limit.window),
     )
+
+
+def _said(error: ProviderError, status: int | None, headers: Mapping[str, str]) -> str:
+    """What the provider said, or did: a redirect says where to, and nothing that helps."""
+    if status is None or not 300 <= status < 400:
+        return error.message[:MESSAGE_CAP]
+    address = _ADDRESS.match(headers.get("location", ""))
+    where = "" if address is None else f" to {''.join(address.groups())[:MESSAGE_CAP]}"
+    return f"the server redirects{where}, which is not followed: check base_url"
 
 
 def invalid(message: str, status: int | None = 200) -> Verdict:

@@ -193,3 +193,20 @@ def test_a_limit_on_simultaneous_requests_is_known_by_its_words():
     body = b'{"error":{"message":"Too many concurrent requests for m","type":"requests"}}'
     verdict = get_dialect("openai", "openai").verdict_of(429, {}, body, now=0.0)
     assert (verdict.fault, verdict.kind) == (Fault.RATE_LIMIT_MINUTE, "concurrency")
+
+
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://api.example.com/v1/chat", " to https://api.example.com"),
+        ("http://user:word@gateway:8000/x", " to http://gateway:8000"),
+        ("/login", ""),
+    ],
+)
+def test_a_redirect_names_the_address_and_the_setting(read, location, where):
+    """A wrong base_url is often answered by a redirect: its body says nothing, its target does."""
+    verdict = read("someone", 308, b"<html>Moved</html>", {"location": location}).verdict
+    assert verdict.fault is Fault.INVALID_RESPONSE
+    assert verdict.message == (
+        f"the server redirects{where}, which is not followed: check base_url"
+    )
