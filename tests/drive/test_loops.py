@@ -81,8 +81,8 @@ def test_a_loop_that_ended_is_kept_by_nobody(serve, transport):
 
     with Hydra(fake.config(cache=False, transport=transport)) as hydra:
         assert [asyncio.run(asked()) for _ in range(3)] == ["full"] * 3
-        gc.collect()
-        assert [loop() for loop in ended] == [None] * 3
+        while any(loop() is not None for loop in ended):  # else the test's own timeout ends it
+            gc.collect()  # pyreqwest's thread lets go of the last one a moment later
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
