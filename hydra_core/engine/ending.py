@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.choice import allowed_at, need_of, start_of
+from hydra_core.engine.choice import allowed_at, expected_at, need_of, start_of
 from hydra_core.engine.exclusion import avoids, avoids_all
 from hydra_core.engine.explanation import hindrance
 from hydra_core.engine.reasons import (
@@ -57,7 +57,7 @@ def rejected(
     """The last attempt showed that the request itself is at fault."""
     last = attempts[-1]
     said = detail.rstrip(".") or "without a word of why"
-    remedy = _REMEDIES.get(fault, "no other key would answer differently")
+    remedy = _REMEDIES.get(fault, "No other key would answer differently")
     return _KINDS.get(fault, RequestRejected)(
         f"{last.provider}/{last.model} via {last.key} refused the request ({fault.value}, "
         f"status {status}): {said}. {remedy}",
@@ -133,7 +133,7 @@ class Impasse:
             if not avoids(self.avoid, deployment)
             and resting_fault(deployment, now) in (None, *_LIMITS)
         )
-        start = min((start_of(d, self.size, now) for d in islice(well, _LINES)), default=NEVER)
+        start = min((expected_at(d, self.size, now) for d in islice(well, _LINES)), default=NEVER)
         return None if start == NEVER else max(0.0, start - now)
 
     def _what(self, eta: float | None, *, late: bool) -> str:

@@ -135,7 +135,7 @@ class SwarmJob:
     def recount(self, capacity: Sequence[GroupCapacity], calls: int, now: float) -> None:
         """Let `calls` more be made as far as the quota allows, by what those before really took."""
         usage = self.account.usage
-        tokens = max(1, math.ceil(usage.total_tokens / max(1, len(self.account.timeline))))
+        tokens = max(1, math.ceil(usage.total_tokens / max(1, self.account.calls)))
         left = HORIZON if self.deadline is None else self.deadline - now
         allowance = allowance_of(
             capacity,

@@ -76,7 +76,7 @@ def run_swarm(
     job = SwarmJob.prepare(
         question_of(question),
         source,
-        caller.capacity(model=model, lane=lane),
+        route.capacity(),
         deadline=seconds_of(deadline),
         resume=resume,
         language=language,
@@ -111,7 +111,7 @@ async def arun_swarm(
         SwarmJob.prepare,
         question_of(question),
         source,
-        caller.capacity(model=model, lane=lane),
+        route.capacity(),
         deadline=seconds_of(deadline),
         resume=resume,
         language=language,

@@ -48,6 +48,17 @@ def test_a_smaller_model_serves_when_the_wait_is_too_long(journey):
     assert not pool.route().line
 
 
+def test_the_limit_of_either_model_is_told(journey):
+    """Where both are at their limits, the error says when the first of these lets a call go."""
+    pool, call = journey(small=1)
+    pool.lease(0.0, model="small")
+    assert isinstance(call.next_step(pool.manager, 1.0), Park)
+    step = call.next_step(pool.manager, 6.1)
+    assert isinstance(step, GiveUp)
+    assert step.error.limit_eta is not None
+    assert step.error.limit_eta == step.error.eta
+
+
 def test_nobody_steps_down_without_time(journey):
     """After the deadline the call ends; the smaller model is not asked."""
     pool, call = journey(deadline=3.0)

@@ -11,12 +11,13 @@ import pytest
 
 from hydra_core import Hydra
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
-from hydra_core.messages import Attempt, Fault, Reply
+from hydra_core.errors import PoolExhausted
+from hydra_core.messages import Attempt, Fault, Reply, Usage
 from hydra_core.swarm.account import Account
 from hydra_core.swarm.coverage import CoverageLedger
 from hydra_core.swarm.document import Document
-from hydra_core.swarm.job import reading_plan
-from hydra_core.swarm.map import Failed, Read
+from hydra_core.swarm.job import SwarmJob, reading_plan
+from hydra_core.swarm.map import Exhausted, Failed, Read
 from hydra_core.swarm.pace import PREPARING, outstanding
 from hydra_core.swarm.plan import plan
 from hydra_core.swarm.reading import MAP_TOKENS, Close, Start, SwarmRun
@@ -96,6 +97,23 @@ def test_a_deadline_is_used_to_its_end_where_calls_take_less_than_was_thought():
     assert result.kind == "partial"
     assert sum(report.state == "read" for report in result.shards) >= 7
     assert result.text
+
+
+def test_calls_that_found_no_capacity_do_not_make_the_others_look_cheap():
+    """What a call takes is the mean of those that were answered; two calls' worth is kept here."""
+    window = WindowCapacity("tokens", 60.0, 24_000, 0, "sliding", ())
+    pool = [replace(POOL[0], windows=(window,), context_window=2_000)]
+    job = SwarmJob.prepare(
+        "Why?", BOOK, pool, deadline=30.0, resume=None, language="en", patience=30.0
+    )
+    answered, *others = job.reading.step(0.0).tasks
+    assert others
+    reply = Reply("", {}, usage=Usage(1_000, 200), latency=1.0)
+    job.reading.report(answered, Read((), relevant=False), reply, 1.0)
+    for task in others:
+        job.reading.report(task, Exhausted(PoolExhausted("full", eta=1.0)), None, 1.0)
+    job.recount(pool, 30, 1.0)
+    assert job.reading._allowance.calls == 24_000 / 1_200 - 2
 
 
 def test_no_more_is_promised_than_the_quota_lets_a_swarm_read():

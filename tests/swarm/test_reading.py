@@ -23,7 +23,7 @@ from hydra_core.swarm.reading import (
     SwarmRun,
     Wait,
 )
-from hydra_core.swarm.shortage import Allowance, allowance_of
+from hydra_core.swarm.shortage import Allowance, allowance_of, pause_before
 from hydra_core.swarm.split import split
 
 if TYPE_CHECKING:
@@ -317,19 +317,28 @@ def test_an_outage_is_borne_for_as_long_as_the_caller_waits() -> None:
     assert run.eta_at is None
 
 
-def test_a_well_key_is_waited_for_while_others_fail() -> None:
-    """A key that but waits for its minute is no outage, however long the others are down."""
+@pytest.mark.parametrize("free_at", [60.0, 240.0])
+def test_a_well_key_is_waited_for_while_others_fail(free_at: float) -> None:
+    """A key that but waits for its limit is no outage, however long the others are down."""
     run = run_of(width=1, patience=20.0)
     now = 0.0
-    while now < 60.0:
+    while now < free_at:
         (task,) = started(run.step(now))
-        run.report(task, outage(Fault.OVERLOADED, limit_eta=60.0 - now), None, now)
-        assert run.eta_at == 60.0
+        run.report(task, outage(Fault.OVERLOADED, limit_eta=free_at - now), None, now)
+        assert run.eta_at == free_at
         step = run.step(now)
         assert isinstance(step, Wait)
         now += step.seconds
     assert serve(run, READ, now=now) == len(run._account.reports)
     assert run._ledger.coverage == 1.0
+
+
+def test_a_well_key_of_tomorrow_is_not_waited_for() -> None:
+    """Beyond the horizon a limit helps nobody: it is an outage of those that fail."""
+    run = run_of(width=1, patience=20.0)
+    calls = serve(run, outage(Fault.OVERLOADED, limit_eta=36_000.0), reply=None)
+    assert calls < 100
+    assert {span.reason for span in run._ledger.unread()} == {"overloaded"}
 
 
 def test_a_well_key_that_keeps_no_promise_is_waited_for_in_vain_once() -> None:
@@ -338,6 +347,15 @@ def test_a_well_key_that_keeps_no_promise_is_waited_for_in_vain_once() -> None:
     calls = serve(run, outage(Fault.OVERLOADED, limit_eta=60.0), reply=None)
     assert 4 < calls < 100
     assert {span.reason for span in run._ledger.unread()} == {"waiting"}
+
+
+@pytest.mark.parametrize(("limit_eta", "pause"), [(40.0, 40.0), (36_000.0, None), (None, None)])
+def test_the_answer_waits_for_a_well_key_while_others_fail(
+    limit_eta: float | None, pause: float | None
+) -> None:
+    """The last call is made again when a limit lets it; an outage promises nothing."""
+    error = outage(Fault.OVERLOADED, limit_eta=limit_eta).error
+    assert pause_before(error, waited=0.0, tries=1) == pause
 
 
 def test_an_outage_that_ends_is_forgotten() -> None:

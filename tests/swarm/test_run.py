@@ -23,6 +23,7 @@ from hydra_core.hydra import Hydra
 from hydra_core.messages import Attempt, Reply, Usage
 from hydra_core.swarm import arun_swarm, plan_swarm, run_swarm
 from hydra_core.swarm.coverage import share_read
+from hydra_core.swarm.report import nothing_read
 from hydra_core.swarm.synthesize import MOST_LISTED
 from hydra_core.testing.extractive import ExtractiveModel
 from hydra_core.testing.keys import FakeKey, FakeLimits
@@ -386,6 +387,13 @@ def test_a_provider_that_is_down_is_an_error_that_says_so(deadline: float | None
     with pytest.raises(PoolExhausted, match="unreachable at p/m via k1: could not connect") as info:
         run_swarm(caller, CASKS.text, LOG.text, deadline=deadline)
     assert info.value.eta is None
+
+
+def test_keys_that_are_at_their_limits_are_no_outage() -> None:
+    """The pool's own error says what helps; nobody is sent to check a network."""
+    spent = Attempt("p", "m", "k1", "rate_limit_day")
+    error = PoolExhausted("every key is spent for the day", attempts=(spent,))
+    assert nothing_read([error], ()) is error
 
 
 def test_the_answer_waits_for_capacity_that_was_promised() -> None:
