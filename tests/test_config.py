@@ -8,6 +8,7 @@ import os
 import pytest
 from pydantic import ValidationError
 
+from hydra_core import Hydra
 from hydra_core.config import HydraConfig, load
 from hydra_core.errors import ConfigError
 from hydra_core.vault import Secret
@@ -96,7 +97,8 @@ def test_an_alias_goes_on_without_a_known_provider_that_is_not_configured(caplog
     smart = {"smart": ["gemini/model-x", "groq/model-a"]}
     settings = {"providers": [provider(models=["model-a"])], "aliases": smart}
     caplog.set_level("WARNING", "hydra_core")
-    assert load(settings).usable_aliases() == {"smart": ("groq/model-a",)}
+    with Hydra({**settings, "store": "memory"}) as hydra:
+        assert [row["provider"] for row in hydra.explain("hi", model="smart")] == ["groq"]
     assert caplog.messages == [
         "aliases.smart: 'gemini/model-x' is left out, since gemini is not configured"
     ]

@@ -232,6 +232,18 @@ def test_another_model_may_think_less(make_pool, make_world, ok, refuse):
     assert [attempt.model for attempt in reply.attempts] == ["slow", "quick"]
 
 
+def test_no_third_model_is_paid_for_thoughts(make_pool, make_world, refuse):
+    """Two models that used up their tokens show that the request allows too few."""
+    pool = make_pool([{"models": ["one"]}, {"models": ["two"]}, {"models": ["three"]}])
+    spent = refuse(Fault.INVALID_RESPONSE, status=200, out_of_tokens=True)
+    world = make_world(pool, lambda *_: (0.1, spent))
+    world.ask(1.0)
+    world.run()
+    _, error = gave_up(world)
+    assert type(error) is RequestRejected
+    assert len(error.attempts) == 2
+
+
 def test_an_error_tells_the_wait_for_a_limit_from_a_guess(make_pool, make_world, ok, refuse):
     """A key that fails rests for as long as we guess; a well one's limit says when it opens."""
     pool = make_pool([{"name": "well", "rpm": 1}, {"name": "ill"}])

@@ -258,3 +258,11 @@ def test_a_settlement_does_not_lower_the_providers_own_count(make_pool, make_wor
     world.ask(1.0, 500.0)
     world.run(2.0)
     assert pool.by("k1").group.windows[0].room(2.0) == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("mine", [100.0, 50.0])
+def test_of_two_limits_that_prove_to_be_one_the_smaller_stays_the_ceiling(mine):
+    """Whoever of two owners allowed less is obeyed, whatever the provider states later."""
+    window = SlidingWindow("requests", mine, 60.0)
+    window.absorb(SlidingWindow("requests", 150.0 - mine, 60.0), [], 0.0)
+    assert (window.limit, window.ceiling) == (50.0, 50.0)

@@ -21,6 +21,7 @@ from hydra_core.swarm.map import Exhausted, Failed, Read
 from hydra_core.swarm.pace import PREPARING, outstanding
 from hydra_core.swarm.plan import plan
 from hydra_core.swarm.reading import MAP_TOKENS, Close, Start, SwarmRun
+from hydra_core.swarm.shortage import Allowance
 from hydra_core.swarm.split import split
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 from hydra_core.testing.extractive import ExtractiveModel
@@ -114,6 +115,9 @@ def test_calls_that_found_no_capacity_do_not_make_the_others_look_cheap():
         job.reading.report(task, Exhausted(PoolExhausted("full", eta=1.0)), None, 1.0)
     job.recount(pool, 30, 1.0)
     assert job.reading._allowance.calls == 24_000 / 1_200 - 2
+    spent = replace(window, used=24_000, frees=((40.0, 24_000),))
+    job.recount([replace(pool[0], windows=(spent,))], 30, 1.0)
+    assert job.reading._allowance == Allowance(0, 41.0)
 
 
 def test_no_more_is_promised_than_the_quota_lets_a_swarm_read():
