@@ -144,7 +144,8 @@ class Chunk:
     """One piece of a stream; `text` is the delta. `usage` comes on the last one.
 
     `age` and `eta` are as in `Reply`, for the one chunk that stands in for an answer.
-    `continued`: it is of another reply than what broke off before it.
+    `continued`: it is of another reply than what broke off before it. `reasoning` is what the
+    model thought aloud: all that came before the first piece of the answer stands on that one.
     """
 
     text: str = ""
@@ -158,3 +159,4 @@ class Chunk:
     age: float | None = None
     eta: float | None = None
     continued: bool = False
+    reasoning: str = ""

@@ -131,7 +131,8 @@ class StreamEvent:
     `verdict` is set when the event is a failure. `done` marks the provider's
     end mark (`[DONE]`, `message_stop`, or a `finish_reason` where none is sent).
     `content` is True when the event carries something a reader would see (text
-    or a tool call), which is what commits a stream.
+    or a tool call), which is what commits a stream. `reasoning` is what the model thinks
+    aloud, which does not.
     """
 
     text: str = ""
@@ -142,6 +143,7 @@ class StreamEvent:
     done: bool = False
     content: bool = False
     raw: dict[str, Any] = field(default_factory=dict)
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

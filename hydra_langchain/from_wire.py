@@ -15,7 +15,7 @@ from langchain_core.messages.tool import tool_call as make_tool_call
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from hydra_core.dialects.completion import token_count
+from hydra_core.dialects.completion import reasoning_of, token_count
 from hydra_core.errors import StreamBroken
 
 if TYPE_CHECKING:
@@ -85,11 +85,12 @@ class StreamReader:
         self._usage = chunk.usage or self._usage
         for call in chunk.tool_calls:
             self._arguments[call.index] = self._arguments.get(call.index, "") + call.arguments
-        if not chunk.text and not chunk.tool_calls:
+        if not chunk.text and not chunk.tool_calls and not chunk.reasoning:
             return None
         self._text.append(chunk.text)
         message = AIMessageChunk(
             content=chunk.text,
+            additional_kwargs=_thought(chunk.reasoning),
             tool_call_chunks=[
                 tool_call_chunk(
                     name=call.name or None,
@@ -205,7 +206,14 @@ def _parsed_calls(calls: tuple[ToolCall, ...]) -> dict[str, Any]:
 
 
 def _extras(message: dict[str, Any]) -> dict[str, Any]:
-    return {name: message[name] for name in ("refusal", "reasoning_content") if message.get(name)}
+    refusal = message.get("refusal")
+    told = _thought(reasoning_of(message))
+    return {**told, "refusal": refusal} if refusal else told
+
+
+def _thought(reasoning: str) -> dict[str, Any]:
+    """Reasoning where LangChain's own packages put it, and where `content_blocks` finds it."""
+    return {"reasoning_content": reasoning} if reasoning else {}
 
 
 def _route(source: Reply | Chunk) -> dict[str, Any]:

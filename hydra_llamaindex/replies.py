@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llama_index.core.base.llms.types import ChatResponse, LogProb
 
+from hydra_core.dialects.completion import reasoning_of
 from hydra_core.dialects.tool_calls import ToolCallMerger
 from hydra_core.messages import Attempt, Usage
 from hydra_llamaindex.messages import assistant_message
@@ -19,7 +20,7 @@ from hydra_llamaindex.messages import assistant_message
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hydra_core.messages import Chunk, Message, Reply
+    from hydra_core.messages import Chunk, Reply
 
 ROUTE_KEY: Final = "hydra"
 """Where `raw` and `additional_kwargs` hold kind, provider, model, key, attempts, coverage."""
@@ -46,7 +47,7 @@ def chat_response(reply: Reply) -> ChatResponse:
     message = assistant_message(
         reply.text,
         reply.tool_calls,
-        thinking=_thinking(reply.message),
+        thinking=reasoning_of(reply.message),
         finish_reason=reply.finish_reason,
     )
     return ChatResponse(
@@ -77,26 +78,29 @@ class StreamFold:
 
     def __init__(self) -> None:
         self._text = ""
+        self._thoughts = ""
         self._calls = ToolCallMerger()
         self._last: Chunk | None = None
         self._finish: str | None = None
         self._usage: Usage | None = None
 
     def add(self, chunk: Chunk) -> ChatResponse | None:
-        """Take one chunk; a response when it has text to show, else None."""
+        """Take one chunk; a response when it has text or reasoning to show, else None."""
         self._last = chunk
         self._finish = chunk.finish_reason or self._finish
         self._usage = chunk.usage or self._usage
         for delta in chunk.tool_calls:
             self._calls.add(delta)
-        if not chunk.text:
+        if not chunk.text and not chunk.reasoning:
             return None
         self._text += chunk.text
+        self._thoughts += chunk.reasoning
+        thought = {"thinking_delta": chunk.reasoning} if chunk.reasoning else {}
         return ChatResponse(
-            message=assistant_message(self._text),
+            message=assistant_message(self._text, thinking=self._thoughts),
             delta=chunk.text,
             raw=self._raw({"content": chunk.text}),
-            additional_kwargs={ROUTE_KEY: self._route()},
+            additional_kwargs={ROUTE_KEY: self._route(), **thought},
         )
 
     def end(self) -> ChatResponse:
@@ -106,7 +110,10 @@ class StreamFold:
         """
         usage = self._usage or Usage()
         message = assistant_message(
-            self._text, tuple(self._calls.calls()), finish_reason=self._finish
+            self._text,
+            tuple(self._calls.calls()),
+            thinking=self._thoughts,
+            finish_reason=self._finish,
         )
         delta: dict[str, Any] = dict(message.additional_kwargs)
         return ChatResponse(
@@ -135,14 +142,6 @@ class StreamFold:
 def _usage(usage: Usage, raw: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The provider's own usage, which may say more, else ours; never None."""
     return {"usage": (raw or {}).get("usage") or usage_counts(usage)}
-
-
-def _thinking(message: Message) -> str:
-    """The model's reasoning, under either of the two names that servers use."""
-    for name in ("reasoning_content", "reasoning"):
-        if isinstance(message.get(name), str):
-            return str(message[name])
-    return ""
 
 
 def _logprobs(raw: dict[str, Any]) -> list[list[LogProb]] | None:

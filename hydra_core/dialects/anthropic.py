@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hydra_core.dialects.sse import ServerEvent
     from hydra_core.dialects.streams import Steps
     from hydra_core.messages import ChatRequest
-    from hydra_core.wire import Target, Verdict
+    from hydra_core.wire import Target
 
 API_VERSION: Final = "2023-06-01"
 _FINISH: Final = {
@@ -119,10 +119,6 @@ class MessageSteps:
         if self._finish is None:
             return StreamEvent(verdict=invalid("the stream ended without a stop reason"))
         return None if self._some else StreamEvent(verdict=empty(self._finish))
-
-    def no_stream(self, body: bytes) -> Verdict:
-        """Classify a plain body sent in place of a stream."""
-        return self._context.judge(body)
 
     def _started(self, value: dict[str, Any], block: dict[str, Any]) -> StreamEvent | None:
         if block.get("type") == "text" and block.get("text"):

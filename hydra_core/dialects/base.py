@@ -23,11 +23,13 @@ class StreamReader(Protocol):
     """One streamed reply, fed as its bytes arrive.
 
     `readings` are the limits that the response headers state; `scope_hint` is
-    the account as the provider names it there, if it does.
+    the account as the provider names it there, if it does. `in_one_piece` turns True when
+    the body was no stream but one plain reply; `finish` gives it as a single event.
     """
 
     readings: tuple[LimitReading, ...]
     scope_hint: str | None
+    in_one_piece: bool
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """The events that these bytes complete; any split of the stream gives the same events.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects.structure import AnswerCalls, as_text
 from hydra_core.dialects.tool_calls import ToolCallMerger
@@ -11,9 +11,14 @@ from hydra_core.drafts import drafted
 from hydra_core.messages import Fault, ToolCall, Usage
 from hydra_core.wire import Answer, Verdict
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 # More than any window of any model: such a count is a broken one.
 _TOKENS_CAP: Final = 100_000_000
 _USD_CAP: Final = 1e8  # no call costs as much
+REASONING: Final = ("reasoning_content", "reasoning")
+"""What servers call the field that holds a model's reasoning as text."""
 # What opens a streamed message and says nothing by itself.
 _OPENING: Final = frozenset({"role", "content"})
 _GOOD_ENDS: Final = frozenset({"stop", "length", "tool_calls", None})
@@ -93,6 +98,15 @@ def text_of(content: object) -> str:
         return ""
     texts = (part.get("text") for part in content if isinstance(part, dict))
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def reasoning_of(message: Mapping[str, Any]) -> str:
+    """What a message, or a piece of one, holds of the model's reasoning, by either of its names."""
+    for name in REASONING:
+        found = message.get(name)
+        if found and isinstance(found, str):
+            return found
+    return ""
 
 
 def whole_calls(calls: object) -> tuple[ToolCall, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hydra_core.dialects.sse import ServerEvent
     from hydra_core.dialects.streams import Steps
     from hydra_core.messages import ChatRequest
-    from hydra_core.wire import Target, Verdict
+    from hydra_core.wire import Target
 
 _FILTERED: Final = "content_filter"
 _FINISH: Final = {
@@ -124,10 +124,6 @@ class ContentSteps:
         if self._finish is None:
             return StreamEvent(verdict=invalid("the stream ended without a finish reason"))
         return None
-
-    def no_stream(self, body: bytes) -> Verdict:
-        """Classify a plain body sent in place of a stream."""
-        return self._context.judge(body)
 
 
 def _candidate(value: dict[str, Any]) -> dict[str, Any] | None:

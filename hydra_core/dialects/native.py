@@ -67,6 +67,7 @@ class NativeDialect(ABC):
         """Begin to read a streamed response; see `Dialect.stream`."""
         return EventReader(
             self.steps(ReplyContext(self.vendor, status, headers, now)),
+            read=lambda body: self.read(status, headers, body, now=now),
             readings=verdicts.readings_of(self.vendor, headers, now),
             scope_hint=verdicts.hint_of(self.vendor, headers),
         )

@@ -94,6 +94,7 @@ class OpenAIDialect:
         """Begin to read a streamed response; see `Dialect.stream`."""
         return EventReader(
             ChatSteps(verdicts.ReplyContext(self.vendor, status, headers, now)),
+            read=lambda body: self.read(status, headers, body, now=now),
             readings=verdicts.readings_of(self.vendor, headers, now),
             scope_hint=verdicts.hint_of(self.vendor, headers),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.dialects.completion import empty, end_verdict, text_of, usage_of
+from hydra_core.dialects.completion import empty, end_verdict, reasoning_of, text_of, usage_of
 from hydra_core.dialects.json_body import loads
 from hydra_core.dialects.structure import AnswerCalls
 from hydra_core.dialects.tool_calls import ToolCallMerger
@@ -15,7 +15,6 @@ from hydra_core.wire import StreamEvent
 if TYPE_CHECKING:
     from hydra_core.dialects.sse import ServerEvent
     from hydra_core.messages import ToolCall, Usage
-    from hydra_core.wire import Verdict
 
 _DONE: Final = b"[DONE]"
 TRUNCATED: Final = "the stream ended without a finish reason and without [DONE]"
@@ -62,10 +61,6 @@ class ChatSteps:
             return StreamEvent(verdict=invalid(TRUNCATED))
         return None if self._some else StreamEvent(verdict=empty(self._finish))
 
-    def no_stream(self, body: bytes) -> Verdict:
-        """Classify a plain body sent in place of a stream."""
-        return self._context.judge(body)
-
     def _chunk(self, chunk: dict[str, Any], choice: dict[str, Any]) -> StreamEvent:
         delta = choice.get("delta") or choice.get("message")
         delta = delta if isinstance(delta, dict) else {}
@@ -83,7 +78,8 @@ class ChatSteps:
             self._finish = finish
             ended = end_verdict(self._context.good, finish, empty=False)
             verdict = None if ended.fault is None else ended
-        return _event(text, calls, finish, _usage(chunk), verdict, False, content, chunk)
+        thought = reasoning_of(delta)
+        return _event(text, calls, finish, _usage(chunk), verdict, False, content, chunk, thought)
 
     def _calls(self, fragments: object) -> tuple[ToolCall, ...]:
         found = []

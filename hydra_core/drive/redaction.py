@@ -146,16 +146,25 @@ class Veil:
     `forms` are those of the key that was sent, `secrets` all keys of the pool.
     """
 
-    __slots__ = ("_forms", "_secrets", "_sieve")
+    __slots__ = ("_forms", "_secrets", "_sieve", "_thoughts")
 
     def __init__(self, forms: Forms, secrets: Sequence[Secret] = ()) -> None:
         self._forms = forms
         self._secrets = secrets
         self._sieve = Sieve(forms)
+        self._thoughts = Sieve(forms)
 
     def text(self, piece: str) -> str:
         """The next piece of the text, as far as it may be shown now."""
         return self._sieve.feed(piece) if piece else ""
+
+    def thought(self, piece: str) -> str:
+        """The next piece of the reasoning, as far as it may be shown now."""
+        return self._thoughts.feed(piece)
+
+    def thoughts_rest(self) -> str:
+        """What of the reasoning was held back, where it ends."""
+        return self._thoughts.rest()
 
     def rest(self) -> str:
         """What of the text was held back, at its end."""

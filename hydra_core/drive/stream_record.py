@@ -37,7 +37,8 @@ class StreamRecord:
     `answer` is set when it is over: a success, or the verdict of its failure. One that ends
     with its call's deadline while it still came is nobody's fault.
     Comments and empty events do not feed the timer; what a reader sees does, and
-    reasoning, which is not shown but proves that the model is at work.
+    reasoning, which proves that the model is at work. Reasoning commits nothing: it is kept
+    until the answer itself begins, so that failing over stays invisible until then.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class StreamRecord:
         "_prompt_tokens",
         "_reader",
         "_text",
+        "_thoughts",
         "_usage",
         "_veil",
         "answer",
@@ -79,6 +81,7 @@ class StreamRecord:
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
         self._text: list[str] = []
+        self._thoughts: list[str] = []  # those that were not handed on yet
         self.shown = False
         self.answer: Answer | None = None
 
@@ -131,6 +134,10 @@ class StreamRecord:
         if event.finish_reason is not None:
             self._finish_reason = self._veil.word(event.finish_reason)
         text = self._veil.text(event.text)
+        if event.reasoning:
+            self._thoughts.append(self._veil.thought(event.reasoning))
+            if self.shown and not event.content:
+                self._show("", (), chunks)
         # A text that is all held back, since a key may begin with it, is not shown yet.
         if text or (event.content and not event.text):
             self._show(text, event.tool_calls, chunks)
@@ -144,6 +151,10 @@ class StreamRecord:
         self.shown = True
         if text:
             self._text.append(text)
+        if text or calls:
+            self._thoughts.append(self._veil.thoughts_rest())
+        reasoning = "".join(self._thoughts)
+        self._thoughts.clear()
         chunks.append(
             Chunk(
                 text=text,
@@ -151,12 +162,14 @@ class StreamRecord:
                 provider=deployment.provider,
                 model=deployment.model.name,
                 key=deployment.key,
+                reasoning=reasoning,
             )
         )
 
     def _end(self, verdict: Verdict | None, chunks: list[Chunk]) -> None:
-        rest = self._veil.rest()
-        if rest and (self.shown or verdict is None):
+        rest, thoughts = self._veil.rest(), self._veil.thoughts_rest()
+        self._thoughts.append(thoughts)
+        if (rest or thoughts) and (self.shown or verdict is None):
             self._show(rest, (), chunks)
         text = self.text
         if verdict is None:

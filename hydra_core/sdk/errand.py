@@ -289,7 +289,10 @@ class Errand:
             return self._exchange.read(Replied(status, headers, data), deployment).verdict
 
         return EventReader(
-            EventSteps(judge), readings=reader.readings, scope_hint=reader.scope_hint
+            EventSteps(judge),
+            read=lambda body: Answer(judge(body)),
+            readings=reader.readings,
+            scope_hint=reader.scope_hint,
         )
 
     def _readable(self, deployment: Deployment) -> bool:

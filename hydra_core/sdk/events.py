@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hydra_core.messages import Usage
     from hydra_core.wire import Verdict
 
+_PLAIN: Final = "it answered with one plain body where a stream was asked for"
 _DONE: Final = b"[DONE]"
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete"})
 _FAILED_EVENTS: Final = frozenset({"error", "response.failed"})
@@ -70,10 +71,6 @@ class EventSteps:
         """Without a known end mark, the end of the body is one; a cut body is told apart."""
         return None if self._some else StreamEvent(verdict=invalid("the stream was empty"))
 
-    def no_stream(self, body: bytes) -> Verdict:
-        """Classify a plain body sent in place of a stream."""
-        return self._judge(body)
-
 
 class ReasoningShown:
     """A dialect's `StreamReader` for a caller who is shown a model's reasoning, too."""
@@ -82,6 +79,7 @@ class ReasoningShown:
         self._reader = reader
         self.readings = reader.readings
         self.scope_hint = reader.scope_hint
+        self.in_one_piece = False
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """See `StreamReader.feed`."""
@@ -91,8 +89,10 @@ class ReasoningShown:
         ]
 
     def finish(self) -> StreamEvent | None:
-        """See `StreamReader.finish`."""
-        return self._reader.finish()
+        """See `StreamReader.finish`. A plain body is no stream to an SDK: it would see nothing."""
+        last = self._reader.finish()
+        self.in_one_piece = self._reader.in_one_piece
+        return StreamEvent(verdict=invalid(_PLAIN)) if self.in_one_piece else last
 
 
 def _text(value: dict[str, Any]) -> str:

@@ -112,3 +112,25 @@ def test_malformed_details_do_not_cost_the_answer(told):
     """What a server makes of an extra is left out; its tokens and its text are delivered."""
     details = {"prompt_tokens_details": told, "completion_tokens_details": told}
     assert usage_metadata(Usage(3, 2), details) == usage_metadata(Usage(3, 2), {})
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_of_a_reply_is_where_langchain_looks_for_it(name):
+    """Under both names that servers use it becomes a block of reasoning, and no text."""
+    reply = Reply("42", {"content": "42", name: "Six by seven."})
+    message = chat_result(reply).generations[0].message
+    assert message.additional_kwargs == {"reasoning_content": "Six by seven."}
+    assert [block["type"] for block in message.content_blocks] == ["reasoning", "text"]
+    assert message.text == "42"
+
+
+def test_reasoning_of_a_stream_is_what_a_whole_reply_has():
+    """Its pieces are merged into one; a piece of nothing else is handed on, too."""
+    merged = read(
+        Chunk("4", reasoning="Six by "),
+        Chunk(reasoning="seven."),
+        Chunk("2"),
+        Chunk(finish_reason="stop", usage=Usage(3, 2)),
+    )
+    assert merged.additional_kwargs == {"reasoning_content": "Six by seven."}
+    assert (merged.content_blocks[0]["type"], merged.text) == ("reasoning", "42")

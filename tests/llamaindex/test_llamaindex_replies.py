@@ -32,6 +32,22 @@ def test_thinking_has_its_block_and_no_place_in_the_answer() -> None:
         assert message.content == "42"
 
 
+def test_thinking_is_streamed_as_it_is_told_whole() -> None:
+    """Each piece is told as `thinking_delta`, the block holds all of them so far."""
+    fold = StreamFold()
+    first = fold.add(Chunk("4", reasoning="Six by "))
+    second = fold.add(Chunk(reasoning="seven."))
+    assert first is not None
+    assert second is not None
+    told = [response.additional_kwargs.get("thinking_delta") for response in (first, second)]
+    assert told == ["Six by ", "seven."]
+    fold.add(Chunk(finish_reason="stop", usage=Usage(3, 4)))
+    for message in (second.message, fold.end().message):
+        assert isinstance(message.blocks[0], ThinkingBlock)
+        assert message.blocks[0].content == "Six by seven."
+        assert message.content == "4"
+
+
 def test_logprobs_are_passed_on() -> None:
     """Alternatives per token, as LlamaIndex lists them."""
     top = [{"token": "a", "logprob": -0.1, "bytes": None}]

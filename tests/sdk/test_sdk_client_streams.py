@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from hydra_core import Hydra
+from hydra_core.dialects import get_dialect
 from hydra_core.dialects.streams import EventReader
 from hydra_core.drive.exchange import Exchange
 from hydra_core.drive.redaction import Forms
@@ -17,7 +18,7 @@ from hydra_core.sdk.events import EventSteps, ReasoningShown
 from hydra_core.sdk.streams import Flow
 from hydra_core.testing import FakeProvider
 from hydra_core.vault import Secret
-from hydra_core.wire import StreamEvent, Verdict
+from hydra_core.wire import Answer, StreamEvent, Verdict
 
 LONG = [{"role": "user", "content": "one two three four five six seven eight nine ten"}]
 BROKEN = (httpx.HTTPError, httpx2.HTTPError)
@@ -208,9 +209,14 @@ def judge(data):
     return Verdict(message=data.decode())
 
 
+def events_read():
+    """A reader of an endpoint that no dialect knows."""
+    return EventReader(EventSteps(judge), read=lambda body: Answer(judge(body)))
+
+
 def test_events_of_other_endpoints_are_read():
     """Text, usage and end of completions and responses are found; an error event is a failure."""
-    reader = EventReader(EventSteps(judge))
+    reader = events_read()
     events = reader.feed(
         b'data: {"choices":[{"text":"Aye"}]}\n\n'
         b'data: {"type":"response.output_text.delta","delta":" aye"}\n\n'
@@ -220,16 +226,16 @@ def test_events_of_other_endpoints_are_read():
     assert [event.text for event in events] == ["Aye", " aye", ""]
     assert (events[-1].usage.total_tokens, events[-1].done) == (5, True)
     assert all(event.content for event in events)
-    failed = EventReader(EventSteps(judge)).feed(b'data: {"type":"error","code":"x"}\n\n')
+    failed = events_read().feed(b'data: {"type":"error","code":"x"}\n\n')
     assert failed[0].verdict.message == '{"type":"error","code":"x"}'
 
 
 def test_the_end_of_a_body_ends_streams_without_a_mark():
     """Endpoints whose end mark is not known end with their body, unless nothing ever came."""
-    reader = EventReader(EventSteps(judge))
+    reader = events_read()
     reader.feed(b'data: {"object":"x"}\n\n')
     assert reader.finish() is None
-    assert EventReader(EventSteps(judge)).finish().verdict is not None
+    assert events_read().finish().verdict is not None
 
 
 class Shown:
@@ -268,6 +274,7 @@ class Reader:
 
     readings = ()
     scope_hint = None
+    in_one_piece = False
 
     def __init__(self, delta):
         self._event = StreamEvent(raw={"choices": [{"delta": delta}]})
@@ -291,3 +298,11 @@ class Reader:
 def test_reasoning_is_shown(delta, shown):
     """A model that thinks aloud is not cut off for silence: an SDK shows its thoughts."""
     assert ReasoningShown(Reader(delta)).feed(b"")[0].content is shown
+
+
+def test_a_plain_body_is_no_stream_to_an_sdk():
+    """The SDK would see nothing in it, silently: it fails before anything is shown."""
+    body = b'{"choices":[{"message":{"content":"Aye"},"finish_reason":"stop"}]}'
+    reader = ReasoningShown(get_dialect("openai", "someone").stream(200, {}, now=0.0))
+    assert reader.feed(body) == []
+    assert "plain body" in reader.finish().verdict.message
