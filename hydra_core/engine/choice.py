@@ -91,16 +91,16 @@ class Chooser:
                 return choice
         return None
 
-    def foresee(self, route: Route, size: Size, avoid: Avoid, now: float) -> Deployment | None:
-        """Whom `choose` would choose now; no turn is taken."""
-        for tier in route.tiers:
-            roster = self._roster(tier, size)
-            turn = roster.turn
+    def peek(self, tier: Tier, size: Size, avoid: Avoid, now: float) -> Deployment | None:
+        """Whom `choose` would choose of a tier now; no turn is taken."""
+        roster = self._roster(tier, size)
+        roster.wake(now)
+        turn, choice, seen = roster.turn, None, -1
+        while seen != len(roster.ready):  # who cannot start goes to rest: others come into view
+            seen = len(roster.ready)
             choice = self._best(roster, size, avoid, NOBODY, now)
             roster.turn = turn
-            if choice is not None:
-                return choice.deployment
-        return None
+        return None if choice is None else choice.deployment
 
     def _roster(self, tier: Tier, size: Size) -> Roster:
         roster, made = tier.roster(size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from hydra_core.engine.choice import allowed_at, disallowed, need_of, start_of
+from hydra_core.engine.choice import allowed_at, disallowed, expected_at, need_of, start_of
 from hydra_core.engine.durations import duration
 from hydra_core.engine.exclusion import avoids, kept_from
 from hydra_core.engine.reasons import reason
@@ -39,12 +39,12 @@ def foreseen(
     provider, model, lane = request.provider, request.model, request.lane
     route = manager.routes.find(provider=provider, model=model, lane=lane)
     size = size_of(request)
-    chosen = manager.foresee(route, size, now)
+    met = manager.foresight(route, size, now)
+    chosen = met.chosen(now, max_wait)
     rows = explanation(route, size, now, chosen)
-    start = rows[0]["starts_in"]
-    if falling_back and chosen is None and (start is None or start > max_wait):
+    if falling_back and chosen is None and not met.waits(now, max_wait):
         smaller = manager.routes.find(provider=provider, model=model, lane=lane, smaller=True)
-        chosen = manager.foresee(smaller, size, now)
+        chosen = manager.foresight(smaller, size, now).chosen(now, max_wait)
         rows += explanation(smaller, size, now, chosen, first_tier=len(route.tiers))
         rows.sort(key=_standing)
     for deployment, why in manager.routes.kept_out(provider=provider, model=model, lane=lane):
@@ -65,12 +65,19 @@ def explanation(
     avoid = kept_from(route, size, now)
     for tier, members in enumerate(route.tiers, start=first_tier):
         for deployment in members.deployments:
-            start = start_of(deployment, size, now)
+            start = begins(deployment, size, now)
             why = hindrance(deployment, size, start, now) or _after(chosen, deployment)
+            if deployment is chosen and start > now:
+                start, why = now, f"{why}; asked all the same, since waiting is of no use"
             if avoids(avoid, deployment):
                 start, why = NEVER, _too_small(deployment, route, avoid, now)
             rows.append(_row(deployment, tier, start, now, why, chosen=deployment is chosen))
     return sorted(rows, key=_standing)
+
+
+def begins(deployment: Deployment, size: Size, now: float) -> float:
+    """When it may serve such a request: the end of all that keeps it, not of the first."""
+    return max(start_of(deployment, size, now), expected_at(deployment, size, now))
 
 
 def _too_small(deployment: Deployment, route: Route, avoid: Avoid, now: float) -> str:
@@ -112,15 +119,15 @@ def hindrance(deployment: Deployment, size: Size, start: float, now: float) -> s
     """What keeps a deployment from such a request until `start`; None: nothing does."""
     if allowed_at(deployment, size, now) > max(now, deployment.hard_until, deployment.soft_until):
         return disallowed(deployment, size, now) or "its owner does not allow it"
-    resting = reason(deployment, now)
-    if resting is not None or start <= now:
+    resting, group, need = reason(deployment, now), deployment.group, need_of(deployment, size)
+    rested = max(now, deployment.hard_until, deployment.soft_until)
+    if start <= now or (resting is not None and group.earliest(need, now) <= rested):
         return resting
-    group = deployment.group
     if group.full:
         return "as many calls in flight as the account allows"
     if group.held(now):
         return "slow start: its limits are not known yet, so few calls go out at once"
-    return _quota(group, need_of(deployment, size), now)
+    return _quota(group, need, now)
 
 
 def _quota(group: QuotaGroup, tokens: float, now: float) -> str:

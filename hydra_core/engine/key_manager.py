@@ -17,6 +17,7 @@ from hydra_core.engine.allowance import Allowances
 from hydra_core.engine.choice import Chooser
 from hydra_core.engine.deployment import Deployment, Lease
 from hydra_core.engine.exclusion import kept_from
+from hydra_core.engine.foresight import foresight
 from hydra_core.engine.learning import observe, refused, served
 from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.merging import Ledger
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.budget import Budget
     from hydra_core.engine.choice import Choice
     from hydra_core.engine.exclusion import Avoid
+    from hydra_core.engine.foresight import Foresight
     from hydra_core.engine.health import Breaker, Rest
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.quota import QuotaGroup
@@ -116,10 +118,10 @@ class KeyManager:
             choice = self._chooser.probe(route, size, avoid, now)
         return None if choice is None else self._grant(choice, size, now)
 
-    def foresee(self, route: Route, size: Size, now: float) -> Deployment | None:
-        """Whom a request that came now would be sent to at once; None: it would wait."""
+    def foresight(self, route: Route, size: Size, now: float) -> Foresight:
+        """What a request that came now would meet on a route."""
         avoid = kept_from(route, size, now)
-        return None if self.room else self._chooser.foresee(route, size, avoid, now)
+        return foresight(self._chooser, route, size, avoid, now, crowded=bool(self.room))
 
     def _grant(self, choice: Choice, size: Size, now: float) -> Lease:
         deployment = choice.deployment

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra_core.engine.allowance import shared_budgets
 from hydra_core.engine.capacity import GroupCapacity, WindowCapacity
-from hydra_core.engine.choice import allowed_at, start_of
+from hydra_core.engine.choice import allowed_at
 from hydra_core.engine.deployment import mean_latency
-from hydra_core.engine.explanation import DISABLED, READY, hindrance
+from hydra_core.engine.explanation import DISABLED, READY, begins, hindrance
 from hydra_core.engine.size import Size
 from hydra_core.engine.windows import NEVER
 from hydra_core.wire import DAY, MINUTE
@@ -123,7 +123,7 @@ def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[di
 
 def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, Any]:
     """A key's row is that of its model which could start first; `models` tells each of several."""
-    starts = [start_of(d, _SMALL, now) for d in members]
+    starts = [begins(d, _SMALL, now) for d in members]
     start = min(starts)
     best = members[starts.index(start)]
     row = {
