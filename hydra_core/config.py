@@ -103,7 +103,7 @@ class HydraConfig(Settings):
 
         `HYDRA_*` variables override the file's scalar settings. Raises ConfigError.
         """
-        built = _of_file(Path(path), env_file, environ)
+        built = _of_file(path, env_file, environ)
         del environ
         if isinstance(built, str):
             raise ConfigError(built)
@@ -236,8 +236,9 @@ PathLike = str | os.PathLike[str]
 Outcome = HydraConfig | str
 
 
-def _of_file(path: Path, env_file: PathLike | None, environ: Variables | None) -> Outcome:
+def _of_file(given: PathLike, env_file: PathLike | None, environ: Variables | None) -> Outcome:
     try:
+        path = environment.path_of(given, "a configuration file")
         variables = environment.read(env_file, environ)
         data = _with_providers(read_config_file(path), variables)
     except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -77,11 +78,13 @@ class Ladder:
 
     def remember(self, request: ChatRequest, reply: Reply) -> None:
         """Keep a full answer for bad times; never waits for a disk."""
-        if self.cache is None or reply.tool_calls or not reply.text:
+        if self.cache is None or reply.tool_calls or not reply.text or _cut_unasked(request, reply):
             return
         # The bytes, and not the caller's list, which may be another conversation by the time
         # that somebody works out what the request is like.
         written = _written(request)
+        if written is None:
+            return
         # No more than its words: a whole reply is large, and would be held until it is replaced.
         said = (reply.text, reply.provider, reply.model, reply.key, reply.finish_reason)
         self.cache.put_later(written, partial(_rows, written, said, time.time()))
@@ -95,9 +98,10 @@ class Ladder:
         if self.cache is not None:
             within = min(max(left, _LEAST_READING), _MOST_READING)
             written = _written(request)
-            found = self.cache.recall(
-                _fingerprint(written), partial(_alike, written), within=within
-            )
+            if written is not None:
+                found = self.cache.recall(
+                    _fingerprint(written), partial(_alike, written), within=within
+                )
         if found is not None:
             text = str(found.reply_json["text"])
             return Reply(
@@ -140,13 +144,27 @@ class Ladder:
             self.cache.close()
 
 
-def _written(request: ChatRequest) -> bytes:
+def _cut_unasked(request: ChatRequest, reply: Reply) -> bool:
+    """Cut at a length that the caller did not name: an account's credit, or a model's limit.
+
+    When it is asked for again there may be room for all of it.
+    """
+    return reply.finish_reason == "length" and request.max_tokens is None
+
+
+def _written(request: ChatRequest) -> bytes | None:
+    """The request as it is told from others; None for one with a parameter that is no JSON.
+
+    It may have been answered all the same, by a provider to whom that was not sent.
+    """
     parts = (request.messages, request.model, request.provider, request.params)
     try:
         return orjson.dumps(parts, default=str, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a lone surrogate, or a key that is no text: what is sent is mended too
         mended = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-        return orjson.dumps(scrub(parts), default=str, option=mended)
+        with suppress(TypeError, RecursionError):
+            return orjson.dumps(scrub(parts), default=str, option=mended)
+        return None
 
 
 def _fingerprint(written: bytes) -> str:

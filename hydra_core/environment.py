@@ -38,10 +38,23 @@ def read(
     real = dict(os.environ if environ is None else environ)
     if env_file is None:
         return real
-    found = _env_file(Path(env_file))
+    found = _env_file(path_of(env_file, "an environment file"))
     if isinstance(found, str):
         raise ConfigError(f"environment file {env_file}: {found}")
     return {**found, **real}
+
+
+def path_of(given: object, what: str) -> Path:
+    """The path that somebody gave for `what`. Raises ConfigError for what can be none."""
+    if isinstance(given, str | os.PathLike):
+        try:
+            path = Path(given)
+            os.fsencode(path)
+        except (TypeError, UnicodeEncodeError):  # of bytes; with a surrogate
+            given = None
+        else:
+            return path
+    raise ConfigError(f"{what} is named by a path, a text or a Path; this one can be no path")
 
 
 def providers(environ: Mapping[str, str]) -> list[dict[str, Any]]:

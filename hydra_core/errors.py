@@ -3,6 +3,7 @@
     HydraError(Exception)        never a RuntimeError: LlamaIndex rewrites those
     +- ConfigError               you: the pool cannot be built as configured
     +- RequestRejected           you: no deployment will accept this request
+    |  +- InvalidArgument          ... an argument is nothing that can be meant
     |  +- ContextTooLong           ... it is longer than every model's window
     |  +- ContentRefused           ... a provider refused the content
     +- SourceError               you: the document cannot be read
@@ -46,6 +47,13 @@ class RequestRejected(HydraError):
         super().__init__(message)
         self.attempts: tuple[Attempt, ...] = tuple(attempts)
         self.status = status
+
+
+class InvalidArgument(RequestRejected, ValueError, TypeError):
+    """An argument is of another kind, or out of its range; the message names it.
+
+    Python's own errors for that, too, so that whoever catches those catches this.
+    """
 
 
 class ContextTooLong(RequestRejected):

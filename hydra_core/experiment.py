@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 import time
 import uuid
@@ -14,7 +13,7 @@ from dataclasses import dataclass, fields
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from hydra_core.errors import ConfigError, HydraError
+from hydra_core.errors import ConfigError, HydraError, InvalidArgument
 from hydra_core.messages import Chunk, Message, Reply
 from hydra_core.request import listed
 from hydra_core.trial import Observation, Score, compared
@@ -31,6 +30,7 @@ _GAP: Final = "{}"
 _OURS: Final = ("messages", "unit")
 # So many replies back, a second feedback corrects the first instead of adding to it.
 _CORRECTABLE: Final = 10_000
+_HEAVIEST: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +180,16 @@ class Experiment:
         A str is a unit: its variant gets the quality (for streams, and for words that come
         later, in another process too). A reply's second feedback replaces its first. One on
         a wait, a cached reply or another model's says nothing of the variant and is passed
-        over. Raises ValueError for a number outside 0..1, or another experiment's reply.
+        over. Raises InvalidArgument for a number outside 0..1, or another experiment's reply.
         """
         if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
-            raise ValueError("quality is a number from 0 (useless) to 1 (right)")
+            raise InvalidArgument("quality is a number from 0 (useless) to 1 (right)")
         if isinstance(reply, str):
             with self._lock:
                 self._scores[self.assign(reply)].judged(reply, quality)
             return
         if not isinstance(reply, TrialReply) or reply.experiment != self.name:
-            raise ValueError(f"this reply is none of experiment {self.name!r}; use its chat()")
+            raise InvalidArgument(f"this reply is none of experiment {self.name!r}; use its chat()")
         if reply.kind != "full":
             return
         self._hydra.feedback(reply, quality)
@@ -296,7 +296,7 @@ def _weighted(
         return dict.fromkeys(variants, 1.0)
     if not isinstance(weights, Mapping) or weights.keys() != variants.keys():
         raise ConfigError(f"experiment {name!r}: weights must name exactly its variants")
-    if not all(isinstance(w, int | float) and 0 < w < math.inf for w in weights.values()):
+    if not all(isinstance(w, int | float) and 0 < w <= _HEAVIEST for w in weights.values()):
         raise ConfigError(f"experiment {name!r}: a weight is a number above 0")
     return {variant: float(weight) for variant, weight in weights.items()}
 

@@ -22,7 +22,7 @@ from hydra_core.engine.size import size_of
 from hydra_core.engine.steps import GiveUp, Patience
 from hydra_core.errors import HydraClosed, PoolExhausted, StreamBroken
 from hydra_core.messages import Chunk, Message, Reply
-from hydra_core.request import chat_request, lease_request
+from hydra_core.request import chat_request, checked, judged, lease_request
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -99,7 +99,7 @@ class Hydra:
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Configured by a TOML or JSON file. Raises ConfigError."""
-        return cls(HydraConfig.from_file(Path(path)))
+        return cls(HydraConfig.from_file(path))
 
     @property
     def config(self) -> HydraConfig:
@@ -299,6 +299,7 @@ class Hydra:
         """
         from hydra_core.swarm.run import run_swarm
 
+        checked(locals())
         self._check_open()
         return run_swarm(
             self,
@@ -327,6 +328,7 @@ class Hydra:
         """`swarm` for event loops."""
         from hydra_core.swarm.run import arun_swarm
 
+        checked(locals())
         self._check_open()
         return await arun_swarm(
             self,
@@ -353,6 +355,7 @@ class Hydra:
         """What `swarm` would do with this source now: calls, seconds, tokens, coverage."""
         from hydra_core.swarm.run import plan_swarm
 
+        checked(locals())
         self._check_open()
         return plan_swarm(self, source, question, deadline=deadline, model=model, lane=lane)
 
@@ -362,6 +365,7 @@ class Hydra:
         """What each quota group can still take now, for planners."""
         from hydra_core.engine.report import group_capacities
 
+        checked(locals())
         self._check_open()
         return self._gate.ask(
             lambda manager, now: group_capacities(
@@ -444,9 +448,11 @@ class Hydra:
         return async_client(pool, library, client_options)
 
     def feedback(self, reply: Reply, quality: float) -> None:
-        """Teach the score how good a reply was, from 0 to 1. Raises ValueError outside of it."""
-        if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
-            raise ValueError("quality is a number from 0 (useless) to 1 (right)")
+        """Teach the score how good a reply was, from 0 to 1.
+
+        Raises InvalidArgument for another quality, and for what is no reply.
+        """
+        judged(reply, quality)
         self._gate.ask(
             lambda manager, _: manager.judged(reply.provider, reply.model, reply.key, quality)
         )

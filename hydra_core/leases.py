@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from hydra_core.drive.gate import LoopBell, ThreadBell
 from hydra_core.drive.redaction import redacted
 from hydra_core.engine.steps import GiveUp, Park, Send
-from hydra_core.errors import HydraError
+from hydra_core.errors import HydraError, InvalidArgument
 from hydra_core.messages import Reply, Usage
 from hydra_core.wire import Answer, Verdict
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hydra_core.engine.steps import Step
     from hydra_core.messages import Attempt
     from hydra_core.vault import Secret
+
+_MOST: Final = 1e12  # tokens; no call takes as many
 
 class Tell(Protocol):
     """Hears how a call ended that was sent with our keys."""
@@ -90,11 +92,15 @@ class HeldLease:
         """Say how many tokens the call really took; else the reserved ones count.
 
         `completion_tokens` is how many of them were written. While nobody says so, a budget
-        in dollars counts all of them at the model's dearer price. Raises ValueError unless
-        0 <= `completion_tokens` <= `tokens`.
+        in dollars counts all of them at the model's dearer price. Raises InvalidArgument
+        unless 0 <= `completion_tokens` <= `tokens`.
         """
-        if not 0 <= (completion_tokens or 0) <= tokens:
-            raise ValueError("used() takes the call's tokens, and how many of them were written")
+        written = completion_tokens or 0
+        numbers = isinstance(tokens, int | float) and isinstance(written, int | float)
+        if not numbers or not 0 <= written <= tokens <= _MOST:
+            raise InvalidArgument(
+                "used() takes the call's tokens, and how many of those were written"
+            )
         if completion_tokens is None:
             self._used = Usage(tokens, 0, self._held.model.dearest_usd(tokens))
         else:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.environment import path_of
 from hydra_core.errors import ConfigError
 from hydra_core.vault import looks_like_key
 
@@ -153,7 +154,7 @@ def _from_environment() -> Hydra:
 
 
 def _of_file(path: Path) -> HydraHandle:
-    full = path.expanduser().resolve()
+    full = path_of(path, "a configuration file").expanduser().resolve()
     try:
         stat = full.stat()
     except OSError as error:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import isfinite
-from typing import Any, Final
+from math import inf
+from typing import Any, Final, TypeGuard
 
 from hydra_core.drafts import drafted
-from hydra_core.errors import RequestRejected
-from hydra_core.messages import ChatRequest, Message
+from hydra_core.errors import InvalidArgument
+from hydra_core.messages import ChatRequest, Message, Reply
 
 _BODY_FIELDS: Final = ("temperature", "max_tokens", "tools", "tool_choice", "response_format")
 # Asking the abstract class alone costs ten times as much as finding that it is a dict.
 _DICTS: Final = (dict, Mapping)
 _chat_request = drafted(ChatRequest)
+# Beyond what anybody means, and below what a float or the JSON of a request can hold.
+_MOST_SECONDS: Final = 1e12
+_MOST_TOKENS: Final = 10**12
+_LARGEST: Final = 1e300
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return _is_number(value) and (0 <= value <= _MOST_SECONDS or value == inf)
 
 
 def _whole(value: object) -> bool:
@@ -25,11 +33,16 @@ def _whole(value: object) -> bool:
 
 
 def _count(value: object) -> bool:
-    return isinstance(value, int) and _whole(value) and value > 0
+    return isinstance(value, int) and _whole(value) and 0 < value <= _MOST_TOKENS
+
+
+def is_count(value: object) -> bool:
+    """True for a number of tokens, none included, as far as there can be any."""
+    return _is_number(value) and 0 <= value <= _MOST_TOKENS
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return _is_number(value) and abs(value) <= _LARGEST
 
 
 def _text(value: object) -> bool:
@@ -62,7 +75,9 @@ _FORMS: Final[dict[str, tuple[Callable[[object], bool], str]]] = {
     "tools": (_dicts, "must be a list of dicts in OpenAI's format"),
     "tool_choice": (_choice, "must be a word such as 'auto', or a dict that names a function"),
     "response_format": (_table, "must be a dict such as {'type': 'json_object'}"),
+    "extra_body": (_table, "must be a dict of more fields for the request's body"),
     "priority": (_whole, "must be a whole number; the higher is served first"),
+    "on_progress": (callable, "must be a function that takes each event"),
     "on_exhausted": (lambda value: value in ("answer", "raise"), "must be 'answer' or 'raise'"),
 }
 # Types that need no further look; most calls give nothing else.
@@ -83,10 +98,10 @@ def chat_request(
 ) -> ChatRequest:
     """The request of one call: `named` are its keyword arguments, `extra` goes into the body.
 
-    Raises RequestRejected, naming the argument, for what no provider could answer.
+    Raises InvalidArgument, naming the argument, for what no provider could answer.
     """
     messages = listed(messages)
-    given = _given(named) if named else {}
+    given = checked(named) if named else {}
     params: dict[str, Any] = {name: given[name] for name in _BODY_FIELDS if name in given}
     if "tools" in params and not params["tools"]:
         del params["tools"]  # OpenAI refuses an empty list; it says the same as none
@@ -105,11 +120,11 @@ def chat_request(
 
 
 def listed(messages: str | list[Message]) -> list[Message]:
-    """The messages as a list. Raises RequestRejected for what is neither text nor messages."""
+    """The messages as a list. Raises InvalidArgument for what is neither text nor messages."""
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     if not messages or not _dicts(messages):
-        raise RequestRejected(
+        raise InvalidArgument(
             "messages must be a string or a non-empty list of dicts with role and content"
         )
     return messages
@@ -118,11 +133,11 @@ def listed(messages: str | list[Message]) -> list[Message]:
 def lease_request(named: Mapping[str, Any]) -> ChatRequest:
     """The request of a call that somebody else will send; `named` are keyword arguments.
 
-    Raises RequestRejected, naming the argument, for what cannot be meant.
+    Raises InvalidArgument, naming the argument, for what cannot be meant.
     """
-    if not _seconds(named["tokens"]) or not isfinite(named["tokens"]):
-        raise RequestRejected("tokens must be a number of 0 or more: what the call may use")
-    given = _given(named)
+    if not is_count(named["tokens"]):
+        raise InvalidArgument("tokens must be a number of 0 or more: what the call may use")
+    given = checked(named)
     return ChatRequest(
         [],
         model=given.get("model"),
@@ -133,8 +148,8 @@ def lease_request(named: Mapping[str, Any]) -> ChatRequest:
     )
 
 
-def _given(named: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that were given, each in its form."""
+def checked(named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that were given, each in its form. Raises InvalidArgument, naming it."""
     given = {name: value for name, value in named.items() if value is not None and name in _FORMS}
     for name, value in given.items():
         if type(value) is not _USUAL.get(name):
@@ -145,7 +160,7 @@ def _given(named: Mapping[str, Any]) -> dict[str, Any]:
 def _check(name: str, value: object) -> None:
     fits, form = _FORMS[name]
     if not fits(value):
-        raise RequestRejected(f"{name} {form}")
+        raise InvalidArgument(f"{name} {form}")
 
 
 def _body_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,7 +169,15 @@ def _body_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
         del fields["stream"]
     for name, value in fields.items():
         if name in _ELSEWHERE:
-            raise RequestRejected(f"{name} is no argument here: {_ELSEWHERE[name]}")
+            raise InvalidArgument(f"{name} is no argument here: {_ELSEWHERE[name]}")
         if name in _FORMS:
             _check(name, value)
     return fields
+
+
+def judged(reply: object, quality: object) -> None:
+    """Look at what feedback was given. Raises InvalidArgument, naming the argument."""
+    if not isinstance(reply, Reply):
+        raise InvalidArgument("reply must be the Reply that chat() or achat() returned")
+    if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
+        raise InvalidArgument("quality is a number from 0 (useless) to 1 (right)")

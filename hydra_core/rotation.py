@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hydra_core.errors import HydraError
+from hydra_core.errors import HydraError, InvalidArgument
 from hydra_core.leases import HeldLease, Tell
 from hydra_core.messages import OK
 
@@ -31,9 +31,14 @@ class Rotate:
         self._journey = journey
 
     def __call__(self, function: F) -> F:
-        """Wrap a sync or async function that takes `api_key`. Raises TypeError for a generator."""
+        """Wrap a sync or async function that takes `api_key`.
+
+        Raises InvalidArgument for a generator, and for what is no function.
+        """
+        if not callable(function):
+            raise InvalidArgument("rotate() decorates a function that takes api_key")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
+            raise InvalidArgument(
                 "rotate() cannot wrap a generator: it would run after its key went back. "
                 "Use `with hydra.lease()` inside of it"
             )

@@ -7,10 +7,11 @@ import traceback
 import pytest
 
 from hydra_core import Hydra
-from hydra_core.errors import ConfigError, RequestRejected
+from hydra_core.errors import ConfigError, InvalidArgument, RequestRejected
 from hydra_core.testing import FakeKey, FakeProvider
 
 NAN = float("nan")
+HUGE = 10**400  # no float holds it, nor the JSON of a request
 
 
 @pytest.fixture
@@ -49,6 +50,10 @@ def hydra(fake):
         ("priority", "high"),
         ("priority", NAN),
         ("priority", 0.5),
+        ("deadline", HUGE),
+        ("max_tokens", HUGE),
+        ("temperature", HUGE),
+        ("extra_body", HUGE),
         ("max_tokens", True),
         ("deadline", True),
         ("on_exhausted", "bogus"),
@@ -92,16 +97,78 @@ def test_a_lease_takes_only_a_size_that_can_be(hydra):
         with pytest.raises(RequestRejected, match=r"^tokens must be"):
             hydra.rotate(tokens=tokens)
     with hydra.lease(tokens=10) as lease:
-        for used in ({"tokens": -5}, {"tokens": 5, "completion_tokens": 6}):
+        for used in (
+            {"tokens": -5},
+            {"tokens": 5, "completion_tokens": 6},
+            {"tokens": "5"},
+            {"tokens": NAN},
+            {"tokens": HUGE},
+        ):
             with pytest.raises(ValueError, match="tokens"):
                 lease.used(**used)
 
 
 def test_feedback_takes_a_number(hydra):
     """Anything else is the same ValueError as a number outside of 0..1."""
-    for quality in ("good", None, NAN):
+    for quality in ("good", None, NAN, HUGE):
         with pytest.raises(ValueError, match="from 0"):
             hydra.feedback(hydra.chat("hello"), quality)
+
+
+@pytest.mark.parametrize("reply", [None, "hello", {"text": "hello"}, 3, [None]])
+def test_feedback_is_on_a_reply(hydra, reply):
+    """What is no reply is told so, by an error of ours that is Python's own too."""
+    for kind in (InvalidArgument, ValueError, TypeError):
+        with pytest.raises(kind, match=r"^reply must be the Reply that chat"):
+            hydra.feedback(reply, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("door", "given"),
+    [
+        ("plan", {"source": "text", "model": 3}),
+        ("plan", {"source": "text", "lane": ["a"]}),
+        ("plan", {"source": "text", "deadline": HUGE}),
+        ("swarm", {"question": "Who?", "source": "text", "model": b"m"}),
+        ("swarm", {"question": "Who?", "source": "text", "on_progress": "loud"}),
+        ("capacity", {"model": {}}),
+        ("capacity", {"lane": 1}),
+        ("lease", {"tokens": HUGE}),
+        ("rotate", {"deadline": HUGE}),
+    ],
+)
+def test_every_door_looks_at_its_arguments(hydra, door, given):
+    """Books, plans, capacities and leases name a strange argument as chat() does."""
+    name = list(given)[-1]
+    with pytest.raises(InvalidArgument, match=rf"^{name} (must be|is seconds)"):
+        getattr(hydra, door)(**given)
+
+
+@pytest.mark.parametrize("function", [None, "f", 3])
+def test_rotate_decorates_functions(hydra, function):
+    """Anything else is told so where it is decorated."""
+    with pytest.raises(InvalidArgument, match="decorates a function"):
+        hydra.rotate()(function)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"hydra.toml", [], "\ud800.toml"])
+def test_what_can_be_no_path_is_told_so(path):
+    """For a configuration file and an environment file alike."""
+    with pytest.raises(ConfigError, match="no path"):
+        Hydra.from_file(path)
+    if path is not None:
+        with pytest.raises(ConfigError, match="no path"):
+            Hydra.from_env(path)
+
+
+def test_a_parameter_that_was_not_sent_costs_no_answer(fake):
+    """What a provider is not sent need not be JSON: the answer comes, and is not remembered."""
+    (row,) = fake.config()["providers"]
+    config = {**fake.config(), "providers": [{**row, "name": "groq"}]}
+    with Hydra(config) as hydra:
+        assert hydra.chat("hello", logit_bias={"a": HUGE}).text == "You said: hello"
+        fake.saturate(seconds=50)
+        assert hydra.chat("hello", logit_bias={"a": HUGE}, max_wait=0.0).kind == "wait"
 
 
 def test_what_was_not_built_can_be_shown():

@@ -116,6 +116,22 @@ def test_a_key_short_of_credit_is_asked_for_what_it_can_pay(caller, pool, raw):
     assert (len(server.heads), blamed(hydra)) == (2, [0])
 
 
+def test_an_answer_that_credit_cut_short_is_not_kept(caller, pool, raw):
+    """The caller wanted all of it: later it is not given out as what was asked for."""
+    said = "You requested up to 65535 tokens, but can only afford 900"
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Once upon"}}
+    replies = [
+        answered(402, {"error": {"message": said, "code": 402}}),
+        answered(200, {"choices": [{**choice, "finish_reason": "length"}]}),
+        answered(429, {"error": {"message": "Rate limit exceeded", "code": 429}}),
+    ]
+    server = raw(lambda _: replies.pop(0))
+    hydra = pool(providers=[server.provider("openrouter")], cache=True, max_wait=0.0)
+    assert caller.chat(hydra, "Tell a tale").finish_reason == "length"
+    assert caller.chat(hydra, "Tell a tale").kind == "wait"
+    assert replies == []
+
+
 def test_a_request_larger_than_known_limits_is_not_sent(caller, pool, serve):
     """What can never fit the configured limits is rejected without a call."""
     fake = serve([FakeKey("key-canary-1", limits=FakeLimits(tpm=100))])
