@@ -80,9 +80,10 @@ def test_a_loop_that_ended_is_kept_by_nobody(serve, transport):
         return (await hydra.achat("hello")).kind
 
     with Hydra(fake.config(cache=False, transport=transport)) as hydra:
-        assert [asyncio.run(asked()) for _ in range(3)] == ["full"] * 3
-        while any(loop() is not None for loop in ended):  # else the test's own timeout ends it
-            gc.collect()  # pyreqwest's thread lets go of the last one a moment later
+        assert [asyncio.run(asked()) for _ in range(20)] == ["full"] * 20
+        gc.collect()
+    # pyreqwest drops what it held of a call when it is next used: the latest loops may wait for it
+    assert [loop() for loop in ended[:10]] == [None] * 10
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
