@@ -74,7 +74,20 @@ _CAPACITY = (429, 498, *range(500, 600))
 _REJECTED = (400, 401, 403, 404, 409, 410, 422, 500)
 _TOO_LONG = (400, 404, 409, 422, 500)
 
+# Whoever asks from there is refused, whatever the key.
+PLACE: Final = rule(
+    Fault.UNREACHABLE,
+    codes=("unsupported_country_region_territory",),
+    phrases=(
+        "country, region, or territory not supported",
+        "user location is not supported",
+        "check your network settings",
+    ),
+    status=(400, 403),
+)
+
 COMMON: Final = (
+    PLACE,
     rule(
         Fault.REQUEST_TOO_LARGE,
         codes=("request_too_large",),

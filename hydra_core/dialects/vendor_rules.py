@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from hydra_core.dialects.rules import RATE, Rule, rule
+from hydra_core.dialects.rules import PLACE, RATE, Rule, rule
 from hydra_core.dialects.words import MONTH, WEEK
 from hydra_core.messages import Fault
 from hydra_core.wire import DAY, HOUR
@@ -68,7 +68,9 @@ VENDOR_RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "gemini": (
         # A free tier of nothing is no day to wait out: the model is not for this project.
         rule(Fault.MODEL_UNAVAILABLE, phrases=("limit: 0",), status=(429,)),
-        # The country is not served: the keys of the whole project are useless from here.
+        # Of its two words on the country: one is about where we are, the other about the project,
+        # for which there is no free tier.
+        PLACE,
         rule(Fault.AUTH, codes=("failed_precondition",), status=(400,), whole_account=True),
     ),
     "deepseek": (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.barred import BARRED, all_barred
 from hydra_core.engine.choice import allowed_at, expected_at, need_of, start_of
 from hydra_core.engine.exclusion import avoids, avoids_all
 from hydra_core.engine.explanation import hindrance
@@ -115,6 +116,8 @@ class Impasse:
 
     def _causes(self, now: float) -> Iterator[str]:
         """What is wrong beyond limits, which pass by themselves: as told now, else as known."""
+        if all_barred(self.route):
+            yield BARRED
         for attempt in self.attempts:
             if attempt.outcome not in _LIMITS:
                 said = shortened(attempt.detail)
@@ -140,6 +143,8 @@ class Impasse:
         """What stands in the way of the whole route, and what helps."""
         if offline(self.route):
             return f"{OFFLINE}. Its keys are well and will be used as soon as something answers"
+        if all_barred(self.route):
+            return f"no key can serve it from here: {BARRED}"
         if eta is not None and late and self.attempts:
             return (
                 f"its deadline passed before an answer came; another try could start in {eta:.1f} "

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.barred import Bar, barred_notice, is_bar
 from hydra_core.engine.blame import blame
 from hydra_core.engine.faults import FAULTS
 from hydra_core.engine.health import Breaker, Rest
@@ -104,8 +105,10 @@ class Outages:
         site = self._sites[lease.deployment.provider]
         if verdict.status is not None:
             lease.deployment.model.answered_at = now
-            yield from self._reached(site)
-        if fault is Fault.UNREACHABLE:
+            yield from self._reached(site, barred=is_bar(verdict))
+        if is_bar(verdict):
+            yield from self._barred(site, lease, verdict, now)
+        elif fault is Fault.UNREACHABLE:
             if site.answered_since(lease.granted):
                 yield from blame(lease, verdict, now, self._scale)  # of one connection's trouble
             else:
@@ -141,7 +144,17 @@ class Outages:
             for other in self._sites.values()
         )
 
-    def _reached(self, site: Site) -> Iterator[Rest]:
+    def _barred(self, site: Site, lease: Lease, verdict: Verdict, now: float) -> Iterator[Rest]:
+        """It does not serve this place: no key of it is asked but by one probe at a time."""
+        lease.deployment.failures += 1
+        if site.breaker.open_until:
+            yield from self._still(site.breaker, lease, now)
+        else:
+            self._notices.append(barred_notice(lease.deployment.provider, verdict.message))
+            site.open(Bar(site.rest), Fault.UNREACHABLE, now, self._scale)
+            yield site.rest
+
+    def _reached(self, site: Site, *, barred: bool = False) -> Iterator[Rest]:
         """Something answered: the machine is online, and this provider can be reached."""
         for other in self._sites.values():
             other.unreached = False
@@ -151,7 +164,7 @@ class Outages:
             for other in self._sites.values():
                 other.rest.breaker = other.breaker
             yield self.machine
-        elif site.breaker.fault is Fault.UNREACHABLE and site.breaker.open_until:
+        elif not barred and site.breaker.fault is Fault.UNREACHABLE and site.breaker.open_until:
             site.breaker.close()
             yield site.rest
 

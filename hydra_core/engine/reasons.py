@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.barred import BARRED, barred
 from hydra_core.engine.notices import Notice, listed
 from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
@@ -57,6 +58,8 @@ def _outage(deployment: Deployment) -> str:
         return f"breaker open for {breaker.over.name}: its calls fail ({what}); {_ONE_BY_ONE}"
     if breaker.over is not deployment.scopes.provider:
         return f"{OFFLINE}; {_ONE_BY_ONE}"
+    if barred(deployment):
+        return f"{provider}: {BARRED}; {_ONE_BY_ONE}"
     if breaker.fault is Fault.UNREACHABLE:
         return f"{provider} cannot be reached while another provider can be; {_ONE_BY_ONE}"
     if breaker.fault is Fault.AUTH:

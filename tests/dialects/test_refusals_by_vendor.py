@@ -12,6 +12,7 @@ import pytest
 from hydra_core.messages import Fault
 
 MINUTE, DAY = Fault.RATE_LIMIT_MINUTE, Fault.RATE_LIMIT_DAY
+PLACE = Fault.UNREACHABLE
 MONEY, AUTH, MODEL = Fault.QUOTA_EXHAUSTED_BILLING, Fault.AUTH, Fault.MODEL_UNAVAILABLE
 LARGE, CONTEXT = Fault.REQUEST_TOO_LARGE, Fault.CONTEXT_TOO_LONG
 FILTER, FULL = Fault.CONTENT_FILTER, Fault.OVERLOADED
@@ -108,7 +109,8 @@ GEMINI = [
     (400, google("Please pass a valid API key.", 400, "INVALID_ARGUMENT"), AUTH),
     (400, google("API key expired. Please renew it.", 400, "INVALID_ARGUMENT"), AUTH),
     (403, google("Your API key was reported as leaked.", 403, "PERMISSION_DENIED"), AUTH),
-    (400, google("User location is not supported", 400, "FAILED_PRECONDITION"), AUTH),
+    (400, google("User location is not supported", 400, "FAILED_PRECONDITION"), PLACE),
+    (400, google("The free tier is not available", 400, "FAILED_PRECONDITION"), AUTH),
     (
         400,
         google(
@@ -215,7 +217,7 @@ OPENAI = [
     (403, error("x", code="model_not_found"), MODEL),
     (400, error("x", code="context_length_exceeded"), CONTEXT),
     (400, error("x", code="unsupported_parameter"), BAD),
-    (403, error("x", code="unsupported_country_region_territory"), AUTH),
+    (403, error("x", code="unsupported_country_region_territory"), PLACE),
 ]
 AZURE = [
     (429, error("Requests have exceeded rate limit", code="RateLimitReached"), MINUTE),
