@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from hydra_core.engine.allowance import Allowance
 from hydra_core.engine.budget import Budget
 from hydra_core.engine.hours import Hours
-from hydra_core.errors import ConfigError
+from hydra_core.engine.notices import Notice, listed
 from hydra_core.vault import shown
 from hydra_core.wire import DAY
 from hydra_core.zones import next_midnight
@@ -31,20 +31,23 @@ class AllowanceBook:
         self._now = now
         self._wall = wall
         self._budgets: dict[str, Budget] = {}
+        self.notices: dict[str, Notice] = {}
 
     def of(self, provider: ResolvedProvider, key: ResolvedKey) -> Allowance | None:
         """What this key is allowed; None: everything, at any time.
 
-        Raises ConfigError for a budget in dollars over a model whose price is not known.
+        A budget in dollars over a model whose price is not known adds to `notices`.
         """
         budgets = (
             *self._of(key.budget, f"key {key.name}", provider.name, key.name),
             *self._of(provider.budget, f"provider {provider.name}", provider.name),
             *self._of(self._pool, "the whole pool"),
         )
+        unpriced = _without_price(provider)
         for budget in budgets:
-            if budget.kind == "usd":
-                _require_prices(provider, budget.whose)
+            if budget.kind == "usd" and unpriced:
+                told = _unpriced_notice(provider.name, unpriced, budget.whose)
+                self.notices[told.subject] = told
         if not budgets and key.active_hours is None:
             return None
         if key.active_hours is None:
@@ -89,12 +92,16 @@ class AllowanceBook:
         return lambda wall: wall + length - (wall - begun) % length
 
 
-def _require_prices(provider: ResolvedProvider, whose: str) -> None:
-    unpriced = [m.name for m in provider.models if m.input_usd is None or m.output_usd is None]
-    if unpriced:
-        models = ", ".join(f"{shown(name)} at {provider.name}" for name in unpriced)
-        raise ConfigError(
-            f"budget of {whose}: usd_per_day cannot be counted, since no price is known of "
-            f"{models}. Give it input_usd and output_usd under models (USD per million tokens, 0 "
-            "where it costs nothing), or bound tokens_per_day instead"
-        )
+def _without_price(provider: ResolvedProvider) -> list[str]:
+    return [m.name for m in provider.models if m.input_usd is None or m.output_usd is None]
+
+
+def _unpriced_notice(provider: str, models: list[str], whose: str) -> Notice:
+    return Notice(
+        "no_price",
+        f"{provider}: budget of {whose}",
+        f"budget of {whose}: no price is known of {listed([shown(name) for name in models])} at "
+        f"{provider}. Their calls do not count against usd_per_day, but where a reply says what it "
+        "cost. Give them input_usd and output_usd under models (USD per million tokens, 0 where "
+        "they cost nothing), or bound tokens_per_day.",
+    )

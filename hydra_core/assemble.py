@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from hydra_core.config import HydraConfig, LimitsConfig
     from hydra_core.engine.allowance import Allowance
+    from hydra_core.engine.notices import Notice
     from hydra_core.engine.windows import Window
     from hydra_core.resolved import ResolvedKey, ResolvedModel, ResolvedProvider
     from hydra_core.wire import LimitKind
@@ -45,6 +46,7 @@ class Pool:
     manager: KeyManager
     exchange: Exchange
     disabled: tuple[DisabledKey, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,7 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
     """Build the pool of a configuration; `now` is the clock's monotonic time.
 
     `wall` is the same instant in seconds since 1970; None: what the machine's clock says.
-    Raises ConfigError when a provider speaks a dialect that is not supported, or a budget
-    cannot be counted.
+    Raises ConfigError when a provider speaks a dialect that is not supported.
     """
     builder = _Builder(config, now, time.time() if wall is None else wall)
     providers = config.resolve()
@@ -99,7 +100,7 @@ def assemble(config: HydraConfig, *, now: float, wall: float | None = None) -> P
         credible=lambda name: not tells_secret(name, exchange.secrets),
     )
     manager = KeyManager(builder.deployments, routes, settings)
-    return Pool(manager, exchange, tuple(_disabled(providers)))
+    return Pool(manager, exchange, tuple(_disabled(providers)), tuple(builder.notices))
 
 
 def _disabled(providers: Iterable[ResolvedProvider]) -> Iterator[DisabledKey]:
@@ -126,6 +127,11 @@ class _Builder:
         self._allowances = AllowanceBook(config, now=now, wall=wall)
         self._rests: dict[tuple[str, ...], Rest] = {}
         self._groups: dict[tuple[str, str, str], QuotaGroup] = {}
+
+    @property
+    def notices(self) -> Iterable[Notice]:
+        """What people should know of the configuration, though it can be used."""
+        return self._allowances.notices.values()
 
     def add(self, provider: ResolvedProvider) -> None:
         """Take a provider's models and keys in."""

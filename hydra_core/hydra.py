@@ -64,7 +64,7 @@ class Hydra:
         from hydra_core.drive.gate import Gate
         from hydra_core.drive.stream_record import StreamPatience
         from hydra_core.memory import Memory
-        from hydra_core.notices import NoticeBoard
+        from hydra_core.notices import NoticeBoard, unused
         from hydra_core.stats import Tally
 
         self._closed = True  # until it is built: a debugger may show it when building fails
@@ -77,6 +77,7 @@ class Hydra:
         self._config = settings
         self._pool: Pool = assemble(settings, now=uptime())
         self._board = NoticeBoard()
+        self._board.put((*self._pool.notices, *unused(settings)))
         self._gate: Gate = Gate(self._pool.manager, tell=self._board.put)
         self._patience = Patience(
             settings.max_wait, settings.attempt_timeout, settings.timeout

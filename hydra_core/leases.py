@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 1e12  # tokens; no call takes as many
 
+
 class Tell(Protocol):
     """Hears how a call ended that was sent with our keys."""
 

@@ -7,14 +7,27 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from hydra_core.engine.notices import Notice
 
-    from hydra_core.engine.notices import Notice
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hydra_core.config import HydraConfig
 
 logger = logging.getLogger(__name__)
 
 _KEPT: Final = 50
+
+
+def unused(config: HydraConfig) -> Iterator[Notice]:
+    """The settings that are given and have no effect yet."""
+    if config.escalation_dir is not None:
+        yield Notice(
+            "no_effect",
+            "escalation_dir",
+            "escalation_dir is accepted, but has no effect in this version: nothing is escalated, "
+            "and no file is written there. What fails is in health() and stats().",
+        )
 
 
 class NoticeBoard:

@@ -1,8 +1,10 @@
 """The configuration with nothing left open: what the engine is built from.
 
 Precedence of limits: a key's `model_limits`, then its `limits`, then the
-catalogue's free limits. The latter, and prices, belong to the vendor's own
-address, so they do not hold where the base URL is another.
+catalogue's free limits. The latter hold at the vendor's own address alone. Its
+prices hold at any public address that wants a key, too: who names a known provider
+there means a gateway to it, which passes its bill on. A server on this machine or a
+private network, or one that wants no key, is as likely one of the user's own.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hydra_core import catalog
 from hydra_core.active_hours import ActiveHours
+from hydra_core.base_url import is_private
 from hydra_core.config import BudgetConfig, LimitsConfig
 
 if TYPE_CHECKING:
@@ -133,16 +137,29 @@ def _models(provider: ProviderConfig, entry: CatalogEntry | None) -> Iterator[Re
     listed: Mapping[str, ModelConfig] = {model.name: model for model in provider.models}
     for name in provider.model_names:
         row = entry.model(name) if entry else None
-        yield _model(name, listed.get(name), row, own_address=provider.base_url is None)
+        own = provider.base_url is None
+        yield _model(
+            name, listed.get(name), row, own_address=own, billed=own or _is_gateway(provider)
+        )
+
+
+def _is_gateway(provider: ProviderConfig) -> bool:
+    host = urlsplit(provider.base_url or "").hostname
+    return bool(host and provider.keys) and not is_private((host or "").rstrip("."))
 
 
 def _model(
-    name: str, given: ModelConfig | None, row: CatalogModel | None, *, own_address: bool
+    name: str,
+    given: ModelConfig | None,
+    row: CatalogModel | None,
+    *,
+    own_address: bool,
+    billed: bool,
 ) -> ResolvedModel:
     facts: dict[str, float | int | None] = {}
     for source, names in (
         (row, ("context_window", "max_output")),
-        (row if own_address else None, ("input_usd", "output_usd")),
+        (row if billed else None, ("input_usd", "output_usd")),
         (given, ("context_window", "max_output", "input_usd", "output_usd")),
     ):
         facts |= {f: getattr(source, f) for f in names if getattr(source, f, None) is not None}

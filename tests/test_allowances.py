@@ -142,8 +142,8 @@ def test_a_budget_that_cannot_be_is_refused(budget, said, place):
     assert said in str(refused.value)
 
 
-def test_the_prices_of_the_catalogue_hold_at_the_vendors_own_address():
-    """A budget in dollars over known models needs no price, unless the address is another."""
+def test_the_prices_of_the_catalogue_hold_where_the_vendor_bills():
+    """At its own address and at a gateway's; a server next door may be anybody's."""
     row = {
         "name": "deepseek",
         "keys": [{"value": "key-canary-1-0123456789", "budget": {"usd_per_day": 1.0}}],
@@ -152,9 +152,16 @@ def test_the_prices_of_the_catalogue_hold_at_the_vendors_own_address():
     settings = {"cache": False, "store": "memory", "providers": [row]}
     manager = assemble(load(settings), now=0.0, wall=wall("2026-11-21T12:00")).manager
     assert [budget.limit for budget in manager.budgets.values()] == [1.0]
-    row["base_url"] = "http://127.0.0.1:9/v1"
-    with pytest.raises(ConfigError, match="no price is known of 'deepseek-v4-flash' at deepseek"):
-        assemble(load(settings), now=0.0)
+    row["base_url"] = "https://gateway.example.com/deepseek/v1"
+    (known,) = assemble(load(settings), now=0.0).manager.deployments
+    assert known.model.input_usd is not None
+    for address in ("http://127.0.0.1:9/v1", "http://10.1.2.3/v1", "http://gpu:8000/v1"):
+        row["base_url"] = address
+        pool = assemble(load(settings), now=0.0)
+        assert pool.manager.deployments[0].model.input_usd is None
+        assert "no price is known of 'deepseek-v4-flash' at deepseek" in pool.notices[0].text
+    row |= {"base_url": "https://free.example.com/v1", "keys": []}
+    assert assemble(load(settings), now=0.0).manager.deployments[0].model.input_usd is None
 
 
 def test_a_disabled_key_needs_no_price():

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from hydra_core import Hydra
 from hydra_core.config import HydraConfig, load
 from hydra_core.errors import ConfigError
+from hydra_core.testing import FakeProvider
 from hydra_core.vault import Secret
 
 KEY = "test-CANARY-key"
@@ -90,6 +91,29 @@ active_hours = "08:00-20:00 Europe/Madrid"
 [aliases]
 smart = ["groq/model-a", "groq/model-b"]
 """
+
+
+def test_the_contracts_example_file_runs(tmp_path, monkeypatch):
+    """Its dollar budget has a model without a price: that is said, and it serves."""
+    with FakeProvider([KEY], models=("model-a", "model-b")) as fake:
+        monkeypatch.setenv("GROQ_API_KEY", KEY)
+        monkeypatch.setenv("GROQ_BASE_URL", fake.base_url)
+        example = EXAMPLE.replace('active_hours = "08:00-20:00 Europe/Madrid"', "")
+        (tmp_path / "hydra.toml").write_text(example)
+        with Hydra.from_file("hydra.toml") as hydra:
+            reply = hydra.chat("Ahoy", model="smart", lane="bc3")
+            (notice,) = hydra.stats()["notices"]
+    assert (reply.kind, reply.usage.cost_usd) == ("full", None)
+    assert notice["text"].startswith("budget of key one: no price is known of 'model-a' at groq")
+
+
+def test_a_setting_without_effect_says_so():
+    """Escalations are for a later version: their folder is accepted, and nothing is hidden."""
+    settings = {"providers": [provider()], "store": "memory", "escalation_dir": "escalations"}
+    with Hydra(settings) as hydra:
+        (notice,) = hydra.stats()["notices"]
+    assert notice["subject"] == "escalation_dir"
+    assert "no effect in this version" in notice["text"]
 
 
 def test_an_alias_goes_on_without_a_known_provider_that_is_not_configured(caplog):

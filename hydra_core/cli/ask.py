@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra_core.cli import as_json, exits
+from hydra_core.cli.files import writable
 from hydra_core.cli.progress import shown
-from hydra_core.cli.report import report
+from hydra_core.cli.report import is_report, report
 from hydra_core.cli.session import configured, opened
 from hydra_core.cli.showing import show_answer
 from hydra_core.errors import ConfigError
@@ -93,11 +94,10 @@ def _check_writable(report: str | None, file: str) -> None:
     """
     if report is None:
         return
-    path = Path(report)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise ConfigError(f"--report {report!r}: name a file, in a folder that is there")
+    path = Path(report).expanduser()
     if path.exists() and path.samefile(Path(file).expanduser()):
         raise ConfigError(f"--report {report!r}: this is the text to be read; name another file")
+    path = writable("--report", report, is_report)
     if path.is_file() or not path.exists():  # no pipe: its reader would take it for the end
         path.open("a").close()
 
@@ -105,7 +105,7 @@ def _check_writable(report: str | None, file: str) -> None:
 def _written(path: str, report: str, terminal: Terminal) -> bool:
     """Write the report; False, and words for it, where a disk would not take it after all."""
     try:
-        Path(path).write_text(report, encoding="utf-8")
+        Path(path).expanduser().write_text(report, encoding="utf-8")
     except OSError as error:
         terminal.say(f"hydra-llm: the report was not written: {path}: {error.strerror or error}")
         return False

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.cli import as_json, exits
+from hydra_core.cli.files import writable
 from hydra_core.cli.keys import key_rows, table
 from hydra_core.cli.progress import shown
 from hydra_core.cli.session import configured, opened
@@ -72,10 +73,14 @@ def demo(args: argparse.Namespace, terminal: Terminal) -> int:
 
 @contextmanager
 def _written(kept: str | None, pages: int) -> Iterator[Path]:
-    """The book as a file: the one that is named, else a temporary one."""
+    """The book as a file: the one that is named, else a temporary one. Raises ConfigError."""
     with TemporaryDirectory(prefix="hydra-demo-") as folder:
-        path = Path(kept or Path(folder) / "ships_log.md")
-        path.write_text(ships_log(pages=pages).text, encoding="utf-8")
+        text = ships_log(pages=pages).text
+        title = text.partition("\n")[0]
+        path = Path(folder) / "ships_log.md"
+        if kept is not None:
+            path = writable("--book", kept, lambda found: found.partition("\n")[0] == title)
+        path.write_text(text, encoding="utf-8")
         yield path
 
 

@@ -28,6 +28,12 @@ def report(question: str, source: str, result: SwarmResult, health: Mapping[str,
     return printable("\n".join(line for section in sections for line in section))
 
 
+def is_report(beginning: str) -> bool:
+    """True for a text that begins as a report does."""
+    heading, _, rest = beginning.partition("\n")
+    return heading.startswith("# ") and rest.startswith("\nSource: `")
+
+
 def _head(question: str, source: str, result: SwarmResult) -> Iterator[str]:
     yield from (f"# {one_line(question)}", "", f"Source: `{source}`. Answer: {result.kind}.", "")
     yield from ("## Answer", "", result.text, "")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.cli import as_json, exits
+from hydra_core.cli.files import writable
 from hydra_core.cli.parser import parser
 from hydra_core.testing.simulation import LAWS, SimulationReport, run_seed, run_seeds
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from hydra_core.cli.terminal import Terminal
     from hydra_core.testing.simulation import SeedResult
 
+_EVENT: Final = re.compile(r"\d+\.\d{6} \w+")  # how each line of an event log begins
 _LINES: Final = 20
 """Progress is told in about so many lines."""
 
@@ -40,6 +43,7 @@ def _replayed(args: argparse.Namespace) -> SimulationReport:
     log = None if args.log is None else Path(args.log)
     if log is not None:
         log.touch()  # a file that cannot be written is told before the work
+        writable("--log", args.log, lambda found: _EVENT.match(found) is not None)
     return SimulationReport.of([run_seed(args.seed, args.requests, log=log)], seconds=0.0)
 
 

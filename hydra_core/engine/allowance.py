@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from hydra_core.engine.durations import duration
+from hydra_core.engine.model_facts import UNPRICED_USD
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -113,11 +114,14 @@ class Spend:
     def settle(self, *, tokens: float | None, usd: float | None, now: float) -> list[Budget]:
         """Correct the bookings; the budgets that have room now for one turned away.
 
-        `tokens` None: the estimate stays. `usd` None: its share of the estimate.
+        `tokens` None: the estimate stays. `usd` None: its share of the estimate; of a model
+        without a price, nothing.
         """
         booked_usd, booked_tokens = self._needs
         if tokens is None:
             tokens, usd = booked_tokens, booked_usd
+        elif usd is None and booked_usd == UNPRICED_USD:
+            usd = 0.0
         elif usd is None:
             usd = booked_usd * tokens / booked_tokens if booked_tokens else 0.0
         took = usd, tokens

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from hydra_core.engine.durations import duration
+from hydra_core.engine.model_facts import UNPRICED_USD
 from hydra_core.engine.windows import NEVER
 
 BudgetKind = Literal["usd", "tokens"]
@@ -163,8 +164,11 @@ class Budget:
         """Why `need` cannot be spent at `now`, in a reader's words."""
         unit = "USD" if self.kind == "usd" else "tokens"
         spent, limit, more = map(self._amount, (self.used(now), self.limit, need))
-        if need == NEVER:
-            return f"budget of {self.whose}: in USD, and the price of this model is not known"
+        if self.kind == "usd" and need == UNPRICED_USD:
+            return (
+                f"budget of {self.whose}: {spent} USD of {limit} spent, and nobody knows the price "
+                "of this model"
+            )
         if need > self._most:
             return f"budget of {self.whose}: this may take {more} {unit}, a day has {limit}"
         under_way = self.may_return(need, now)

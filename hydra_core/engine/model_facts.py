@@ -21,6 +21,9 @@ _TELLING: Final = 200  # characters; a shorter prompt is mostly the chat format 
 _STEP: Final = 0.15  # the weight of the newest reply
 _ROOM: Final = 1.5  # booked for each token of a usual answer, since many are longer
 _MILLION: Final = 1e6
+UNPRICED_USD: Final = 1e-3
+"""What is booked for a call of a model without a price while it is under way: nobody knows what
+it costs, but a budget that is spent, or that allows only what is free, keeps it out."""
 
 
 class ModelFacts:
@@ -141,9 +144,12 @@ class ModelFacts:
         return self._needs
 
     def most_usd(self, size: Size) -> float:
-        """What a request of this size will be charged in USD; infinite while no price is known."""
+        """What a request of this size will be charged in USD.
+
+        While no price is known it is `UNPRICED_USD`.
+        """
         if self.input_usd is None or self.output_usd is None:
-            return NEVER
+            return UNPRICED_USD
         if size.known_tokens is not None:
             return self.dearest_usd(size.known_tokens) or 0.0
         room = self.usual_output if size.max_tokens is None else size.max_tokens

@@ -119,6 +119,18 @@ def test_a_report_that_cannot_be_written_costs_no_call(run, book, config, provid
     assert provider.log == ()
 
 
+def test_a_report_overwrites_no_file_of_yours(run, book, config, provider, place):
+    """That of an earlier run is replaced; anything else is told before the first call."""
+    own, earlier = place / "notes.md", place / "run.md"
+    own.write_text("# Notes")
+    ended = run("ask", book, QUESTION, "--config", config, "--report", own)
+    assert (ended.status, own.read_text(), provider.log) == (1, "# Notes", ())
+    assert "did not write" in ended.err
+    earlier.write_text("# Why?\n\nSource: `b.txt`. Answer: full.\n")
+    assert run("ask", book, QUESTION, "--config", config, "--report", earlier).status == 0
+    assert "Why?" not in earlier.read_text("utf-8").splitlines()[0]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
 def test_a_report_that_fails_at_last_costs_no_answer(run, book, config):
     """A disk that is full by then: the answer is printed all the same, and the status says so."""

@@ -60,3 +60,17 @@ def test_json_alone_is_on_stdout(run):
     ended = run("demo", "--pages", 6, "--json")
     json.loads(ended.out)
     assert "Hydra's demonstration" in ended.err
+
+
+def test_the_demonstration_overwrites_no_file_of_yours(run, place):
+    """A book of an earlier run is written anew; anything else is left as it is."""
+    own = place / "thesis.md"
+    own.write_text("# Ten years of work")
+    ended = run("demo", "--pages", 1, "--book", own)
+    assert ended.status == 1
+    assert "did not write; name another" in ended.err
+    assert own.read_text() == "# Ten years of work"
+    book = place / "log.md"
+    book.write_text(ships_log(pages=2).text)
+    assert run("demo", "--pages", 1, "--book", book).status == 0
+    assert book.read_text("utf-8") == ships_log(pages=1).text

@@ -98,3 +98,14 @@ def test_no_worker_outlives_its_parent():
         with suppress(ProcessLookupError):
             os.killpg(command.pid, signal.SIGKILL)
     assert b"Traceback" not in rest
+
+
+def test_a_log_overwrites_no_file_of_yours(run, place):
+    """A log of an earlier run is replaced; anything else is left as it is."""
+    own = place / "events.log"
+    for _ in range(2):
+        assert run("simulate", "--seed", 1, "--requests", 5, "--log", own).status == 0
+    own.write_text("dear diary")
+    ended = run("simulate", "--seed", 1, "--requests", 5, "--log", own)
+    assert (ended.status, own.read_text()) == (1, "dear diary")
+    assert "did not write" in ended.err

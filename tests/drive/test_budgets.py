@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 
 import openai
 import pytest
 
 from hydra_core import Hydra
 from hydra_core.engine.size import USUAL_OUTPUT
-from hydra_core.errors import ConfigError, RequestRejected, StreamBroken
+from hydra_core.errors import RequestRejected, StreamBroken
 from hydra_core.testing import ExtractiveModel, FakeAnswer, FakeKey, FakeLimits
 
 # A day that turns within a test would only make it flaky; a scaled one begins with the process.
@@ -257,15 +258,33 @@ def test_what_the_large_model_costs_too_much_for_a_cheaper_one_answers(caller, p
 
 
 @pytest.mark.parametrize("place", ["key", "provider", "pool"])
-def test_dollars_of_an_unknown_price_are_refused_at_the_start(serve, place):
-    """The error names the budget, the model and the remedy; tokens need no price."""
+def test_dollars_of_an_unknown_price_are_not_counted_and_that_is_said(serve, place):
+    """A notice names the budget, the model and the remedy; the cost stays unknown, not zero."""
     fake = serve()
     config = fake.config(cache=False)
     (row,) = config["providers"]
     holder = {"key": row["keys"][0], "provider": row, "pool": config}[place]
     holder["budget"] = {"usd_per_day": 1.0}
-    with pytest.raises(ConfigError, match=r"'fake-model' at fake.*input_usd and output_usd"):
-        Hydra(config)
-    holder["budget"] = {"tokens_per_day": 1000}
     with Hydra(config) as hydra:
-        assert hydra.chat("hello").kind == "full"
+        (notice,) = hydra.stats()["notices"]
+        assert "'fake-model' at fake" in notice["text"]
+        assert "input_usd and output_usd" in notice["text"]
+        replies = [hydra.chat("hello") for _ in range(3)]
+        assert {(reply.kind, reply.usage.cost_usd) for reply in replies} == {("full", None)}
+        name = next(iter(hydra._gate.ask(lambda manager, _: list(manager.budgets))))
+        assert spent(hydra, name) == 0.0
+
+
+def test_what_a_reply_says_that_it_cost_is_counted(caller, pool, raw):
+    """Without a price of ours too; once the budget is spent, so is the model's day."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ok"}}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "cost": 0.6}
+    body = json.dumps({"choices": [{**choice, "finish_reason": "stop"}], "usage": usage}).encode()
+    server = raw(lambda _: [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n" + body])
+    row = server.provider(budget={"usd_per_day": 1.0})
+    hydra = pool(providers=[row], max_wait=0.0)
+    kinds = [caller.chat(hydra, "hello").kind for _ in range(3)]
+    assert kinds == ["full", "full", "wait"]
+    assert spent(hydra, "budget/raw/usd_per_day") == pytest.approx(1.2)
+    (told,) = hydra.explain("hello")
+    assert "nobody knows the price" in told["why"]

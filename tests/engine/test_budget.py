@@ -189,13 +189,18 @@ def test_what_costs_nothing_is_kept_out_by_no_budget(make_pool):
 
 
 def test_a_price_that_is_not_known_is_no_zero(make_pool):
-    """Under a budget in dollars such a model is never asked."""
+    """It is not counted, and a budget that is spent or that allows nothing keeps it out."""
     pool = make_pool([{"allowance": Allowance([budget(10.0)])}])
-    assert pool.lease(1.0, 1.0) is None
     (row,) = pool.manager.deployments
-    assert "price of this model is not known" in row.allowance.why(
-        row.model, pool.journey(1.0)._size, 1.0
-    )
+    (dollars,) = row.allowance.budgets
+    for _ in range(3):
+        pool.manager.settle(pool.lease(1.0, 1.0), 1.0, tokens=1.0, usd=None)
+    assert dollars.used(1.0) == 0.0
+    dollars.book(10.0, 1.0)
+    assert pool.lease(1.0, 1.0) is None
+    said = row.allowance.why(row.model, pool.journey(1.0)._size, 1.0)
+    assert said.endswith("10.00 USD of 10.00 spent, and nobody knows the price of this model")
+    assert make_pool([{"allowance": Allowance([budget(0.0)])}]).lease(1.0, 1.0) is None
 
 
 def test_the_eta_of_a_spent_budget_is_the_end_of_its_day(make_pool, make_world, ok):
