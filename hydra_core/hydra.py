@@ -85,7 +85,12 @@ class Hydra:
         self._stream_patience = StreamPatience(settings.first_token_timeout, settings.stall_timeout)
         self._tally = Tally()
         self._ladder: Ladder = Ladder(settings, self._pool.exchange)
-        self._drivers = Drivers(self._gate, self._pool.exchange, settings.transport)
+        self._drivers = Drivers(
+            self._gate,
+            self._pool.exchange,
+            settings.transport,
+            longest_pause=self._stream_patience.longest,
+        )
         self._experiments: dict[str, Experiment] = {}
         self._memory = Memory(
             settings.store_url(), self._gate, self._pool.exchange, self._tally

@@ -106,13 +106,14 @@ def test_only_the_store_knows_sqlalchemy():
 
 @pytest.mark.parametrize("package", ["httpx2", "pyreqwest"])
 def test_http_clients_stay_behind_the_transport(package):
-    """A client is imported by its own transport alone, so that it can be exchanged."""
+    """A client is imported by its own transport's modules alone, so that it can be exchanged."""
     users = {
         path
         for path, tree in TREES.items()
         if any(name.split(".")[0] == package for name in imported(tree))
     }
-    assert users == {f"hydra_core/drive/{package}_transport.py"}
+    assert f"hydra_core/drive/{package}_transport.py" in users
+    assert all(path.startswith(f"hydra_core/drive/{package}_") for path in users)
 
 
 def test_the_door_is_cheap():

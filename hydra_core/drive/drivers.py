@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 class Drivers:
     """Builds each driver at its first use, and anew after a fork."""
 
-    def __init__(self, gate: Gate, exchange: Exchange, transport: str) -> None:
-        """`transport` is the configured name."""
+    def __init__(
+        self,
+        gate: Gate,
+        exchange: Exchange,
+        transport: str,
+        *,
+        longest_pause: float | None = None,
+    ) -> None:
+        """`transport` is the configured name.
+
+        `longest_pause` is the most seconds for which a stream may be silent.
+        """
+        self._longest_pause = longest_pause
         self._gate = gate
         self._exchange = exchange
         self._transport = transport
@@ -40,7 +51,7 @@ class Drivers:
                 from hydra_core.drive.sync import SyncDriver
                 from hydra_core.drive.transport import make_transport
 
-                transport = make_transport(self._transport)
+                transport = make_transport(self._transport, longest_pause=self._longest_pause)
                 self._sync = SyncDriver(self._gate, self._exchange, transport)
             return self._sync
 
@@ -52,7 +63,8 @@ class Drivers:
         from hydra_core.drive.aio import AsyncDriver
         from hydra_core.drive.transport import make_async_transport
 
-        return AsyncDriver(self._gate, self._exchange, make_async_transport(self._transport))
+        transport = make_async_transport(self._transport, longest_pause=self._longest_pause)
+        return AsyncDriver(self._gate, self._exchange, transport)
 
     def close(self) -> None:
         """Close the connections of threads. A loop's own go with `aclose` or with the loop."""

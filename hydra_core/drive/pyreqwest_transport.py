@@ -3,8 +3,10 @@
 What its behaviour asks of this module:
 
 - Its own thread carries on with a request whose caller was cancelled while no
-  headers had come; nothing can stop it. Each request therefore gets a limit of
-  its own, so that such an orphan ends with the call's limit at the latest.
+  headers had come, and closing the client does not end it. Only its own clocks
+  do: each request gets a limit of its own, so that such an orphan ends with the
+  call's limit at the latest; and streams, whose limit is a long one, have a client
+  that bears no longer silence than their readers do.
 - Pieces are held back until a buffer is full, unless that buffer's size is zero.
 - A response dropped without its exit keeps the connection; `PyreqwestStream`
   closes it when it is collected.
@@ -31,7 +33,6 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
-from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import (
     BuilderError,
     ClientClosedError,
@@ -39,11 +40,11 @@ from pyreqwest.exceptions import (
     RequestPanicError,
 )
 from pyreqwest.http import HeaderMap, Url
-from pyreqwest.proxy import ProxyBuilder
 
 from hydra_core.drive import transport as common
 from hydra_core.drive.proxies import Proxies, from_environment
-from hydra_core.errors import ConfigError, HydraClosed
+from hydra_core.drive.pyreqwest_client import make_client
+from hydra_core.errors import HydraClosed
 from hydra_core.messages import Fault
 from hydra_core.wire import Failed, Replied
 
@@ -62,10 +63,10 @@ _FIRST_READ = 256 * 1024
 _LATER_READ = 1024 * 1024
 # Seconds; the longest life of a stream, and so of one that was abandoned before its headers.
 _STREAM_LIFE = 1800.0
+# Seconds; so much later than its reader, who gives up first and says why, a silent stream ends.
+_GRACE = 0.5
 # Seconds; what its thread gets at the interpreter's end to let go of it.
 _SETTLING = 0.02
-# Idle connections kept to each host. Open ones are not limited: leases already are.
-_MAX_IDLE = 256
 # hyper's mark of a failure before the request was put on the wire.
 _CONNECTING = "(connect)"
 
@@ -83,13 +84,25 @@ class PyreqwestTransport:
     name = "pyreqwest"
 
     def __init__(
-        self, *, proxies: Proxies | None = None, connect_timeout: float = common.CONNECT_TIMEOUT
+        self,
+        *,
+        proxies: Proxies | None = None,
+        connect_timeout: float = common.CONNECT_TIMEOUT,
+        longest_pause: float | None = None,
     ) -> None:
-        """`proxies` None: those of the environment. Raises ConfigError in a forked process."""
+        """`proxies` None: those of the environment.
+
+        `longest_pause` is the most seconds that any reader waits for a piece of a stream, its
+        headers included; None: nobody knows. Raises ConfigError in a forked process.
+        """
         common.quiet("pyreqwest")
         self._generation = common.generation()
         self._closed = False
-        self._client = _client(proxies or from_environment(), connect_timeout)
+        self._proxies = proxies or from_environment()
+        self._connect_timeout = connect_timeout
+        self._client = make_client(self._proxies, connect_timeout)
+        self._longest_pause = longest_pause
+        self._streams: Client | None = None
 
     async def send(
         self, wire: WireRequest, secret: Secret | None, *, timeout: float
@@ -111,7 +124,9 @@ class PyreqwestTransport:
             return common.inherited(wire.url)
         limit = timeout + _STREAM_LIFE
         try:
-            opening = _Opening(self._request(wire, secret, limit=limit, buffer=0))
+            opening = _Opening(
+                self._request(wire, secret, limit=limit, buffer=0, client=self._for_streams())
+            )
             async with asyncio.timeout(timeout):
                 stream = await opening.stream(wire.url)
         except PyreqwestError as error:
@@ -130,6 +145,17 @@ class PyreqwestTransport:
             self._closed = True
             if self._generation == common.generation():
                 await self._client.close()
+                if self._streams is not None:
+                    await self._streams.close()
+
+    def _for_streams(self) -> Client:
+        """The client of streams; two loops may both come here first, and one is dropped unused."""
+        if self._longest_pause is None:
+            return self._client
+        if self._streams is None:
+            silence = self._longest_pause + _GRACE
+            self._streams = make_client(self._proxies, self._connect_timeout, silence)
+        return self._streams
 
     def _inherited(self) -> bool:
         if self._closed:
@@ -137,11 +163,17 @@ class PyreqwestTransport:
         return self._generation != common.generation()
 
     def _request(
-        self, wire: WireRequest, secret: Secret | None, *, limit: float, buffer: int
+        self,
+        wire: WireRequest,
+        secret: Secret | None,
+        *,
+        limit: float,
+        buffer: int,
+        client: Client | None = None,
     ) -> StreamRequest:
         # Apart from the awaiting frames: the key is in no local variable while anything waits.
         try:
-            builder = self._client.request(wire.method, _url(wire.url))
+            builder = (client or self._client).request(wire.method, _url(wire.url))
             builder = builder.headers(_header_map(wire.headers))
             if secret is not None:
                 value = wire.auth_prefix + secret.get_secret_value()
@@ -282,36 +314,3 @@ def _words(error: PyreqwestError) -> str:
     details = getattr(error, "details", None) or {}
     causes = [cause["message"] for cause in details.get("causes") or ()]
     return " ".join(text for text in causes if " url (" not in text).lower()
-
-
-def _client(proxies: Proxies, connect_timeout: float) -> Client:
-    builder = (
-        ClientBuilder()
-        .gzip(enable=False)
-        .brotli(enable=False)
-        .zstd(enable=False)
-        .deflate(enable=False)
-        .follow_redirects(enable=False)
-        .referer(enable=False)
-        .http1_lower_case_headers()
-        .user_agent(common.USER_AGENT)
-        .default_headers([("accept-encoding", "identity")])
-        .connect_timeout(timedelta(seconds=connect_timeout))
-        .pool_idle_timeout(timedelta(seconds=common.KEEP_ALIVE))
-        .pool_max_idle_per_host(_MAX_IDLE)
-        .no_proxy()
-    )
-    excluded = ",".join(proxies.bypass)
-    try:
-        if proxies.http is not None:
-            builder = builder.proxy(ProxyBuilder.http(proxies.http).no_proxy(excluded))
-        if proxies.https is not None:
-            builder = builder.proxy(ProxyBuilder.https(proxies.https).no_proxy(excluded))
-        return builder.build()
-    except ValueError:
-        raise ConfigError("the proxy in the environment cannot be used; correct it") from None
-    except RuntimeError:
-        raise ConfigError(
-            "transport = 'pyreqwest' cannot run in a process forked after it ran; "
-            "start processes by 'spawn', or use transport = 'auto'"
-        ) from None

@@ -30,6 +30,11 @@ class StreamPatience:
     first_token: float = 20.0
     stall: float = 30.0
 
+    @property
+    def longest(self) -> float:
+        """Seconds that any part of a stream may take at most."""
+        return max(self.first_token, self.stall)
+
 
 class StreamRecord:
     """One stream as it comes in: what it has shown, how long it may pause, how it ended.

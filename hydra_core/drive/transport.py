@@ -117,36 +117,40 @@ class AsyncTransport(Protocol):
         """As `Transport.close`."""
 
 
-def make_transport(name: str = "auto") -> Transport:
+def make_transport(name: str = "auto", *, longest_pause: float | None = None) -> Transport:
     """A transport for threads: `auto`, `pyreqwest` or `httpx2`.
 
+    `longest_pause` is the most seconds for which a reader of a stream bears silence, so that
+    one that was given up ends at the provider, too; None: not known.
     `auto` takes the first that is installed and can run in this process. Raises
     ConfigError for an unknown name, for a named one that is not installed, and for
     an unusable proxy in the environment.
     """
     from hydra_core.drive.blocking import BlockingTransport
 
-    return BlockingTransport(make_async_transport(name))
+    return BlockingTransport(make_async_transport(name, longest_pause=longest_pause))
 
 
-def make_async_transport(name: str = "auto") -> AsyncTransport:
-    """A transport for one event loop; names and errors as for `make_transport`."""
+def make_async_transport(
+    name: str = "auto", *, longest_pause: float | None = None
+) -> AsyncTransport:
+    """A transport for one event loop; arguments and errors as for `make_transport`."""
     if name != "auto":
         make = _MAKERS.get(name)
         if make is None:
             known = ", ".join(("auto", *_MAKERS))
             raise ConfigError(f"transport = {name!r} is not known; use one of: {known}")
-        return make()
+        return make(longest_pause)
     refusals: list[ConfigError] = []
     for make in _MAKERS.values():
         try:
-            return make()
+            return make(longest_pause)
         except ConfigError as refusal:
             refusals.append(refusal)
     raise refusals[-1]
 
 
-def _pyreqwest() -> AsyncTransport:
+def _pyreqwest(longest_pause: float | None) -> AsyncTransport:
     from hydra_core.drive.loading import load_for_good
 
     try:
@@ -154,10 +158,10 @@ def _pyreqwest() -> AsyncTransport:
         from hydra_core.drive.pyreqwest_transport import PyreqwestTransport
     except ImportError:
         raise _not_installed("pyreqwest") from None
-    return PyreqwestTransport()
+    return PyreqwestTransport(longest_pause=longest_pause)
 
 
-def _httpx2() -> AsyncTransport:
+def _httpx2(longest_pause: float | None) -> AsyncTransport:  # noqa: ARG001 - it ends with its reader
     try:
         from hydra_core.drive.httpx2_transport import Httpx2Transport
     except ImportError:
@@ -176,7 +180,7 @@ def _not_installed(name: str) -> ConfigError:
 # cancelled before its headers came goes on behind the caller's back, and an
 # interpreter that ends right after a call may abort (see its module): whoever wants
 # the speed names it.
-_MAKERS: Final[Mapping[str, Callable[[], AsyncTransport]]] = {
+_MAKERS: Final[Mapping[str, Callable[[float | None], AsyncTransport]]] = {
     "httpx2": _httpx2,
     "pyreqwest": _pyreqwest,
 }

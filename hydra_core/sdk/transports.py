@@ -107,7 +107,9 @@ class SdkTransport:
         # Two threads may both come here first: one of the two is dropped unused.
         held = self._held
         if held is None or held[0] != generation():
-            held = self._held = generation(), make_transport(self._desk.pool.config.transport)
+            pause = self._desk.patience.longest
+            made = make_transport(self._desk.pool.config.transport, longest_pause=pause)
+            held = self._held = generation(), made
         return held[1]
 
     def close(self) -> None:
@@ -139,7 +141,8 @@ class AsyncSdkTransport:
         self._gate = desk.pool.gate
         self._module = module
         name = desk.pool.config.transport
-        self._held = PerLoop(lambda: make_async_transport(name))
+        pause = desk.patience.longest
+        self._held = PerLoop(lambda: make_async_transport(name, longest_pause=pause))
 
     async def handle_async_request(self, request: Any) -> Any:
         """See `SdkTransport.handle_request`."""

@@ -139,6 +139,25 @@ async def test_a_cancelled_call_does_not_outlive_its_time_limit(client):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("how", ["given up", "cancelled"])
+async def test_a_silent_stream_ends_at_the_provider_soon_after_its_reader(client, how):
+    """Before its headers too: no stream outlives the longest silence that a reader bears."""
+    transport = make_async_transport(client, longest_pause=0.3)
+    async with site() as silent:
+        patience = 0.1 if how == "given up" else PATIENCE
+        call = transport.open(silent.wire("/silent"), Secret(KEY), timeout=patience)
+        task = asyncio.create_task(call)
+        await silent.arrived.get()
+        if how == "cancelled":
+            await cancel(task)
+        else:
+            assert isinstance(await task, Failed)
+        async with asyncio.timeout(PATIENCE):
+            assert await silent.left.get() == "/silent"
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_a_cancelled_read_leaves_a_stream_that_can_be_closed(client):
     """Cancelling passes through `read`; `aclose` then closes the connection."""
     transport = make_async_transport(client)
