@@ -110,6 +110,7 @@ class Answer:
     `quality` says how far it has the form that was asked for (0 to 1), None where none was.
     `shown`: its reader has seen it, as that of a stream has, so no other can replace it.
     `cut`: it still came when its call's own time was up, so its end is nobody's fault.
+    `sent` False: nothing of the request left, so the provider cannot have charged for it.
     """
 
     verdict: Verdict
@@ -122,6 +123,7 @@ class Answer:
     quality: float | None = None
     shown: bool = False
     cut: bool = False
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

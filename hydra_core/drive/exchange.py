@@ -119,7 +119,8 @@ class Exchange:
 
     def failed(self, outcome: Failed) -> Answer:
         """An exchange without a usable response."""
-        return Answer(Verdict(fault=outcome.fault, message=redacted(outcome.detail, self.secrets)))
+        verdict = Verdict(fault=outcome.fault, message=redacted(outcome.detail, self.secrets))
+        return Answer(verdict, sent=outcome.written)
 
     def raised(self, error: Exception) -> Failed:
         """What a transport raised, against its promise, fails this attempt and no more.

@@ -298,8 +298,9 @@ class Dispatch:
         self._tried.add(lease.deployment)
         usage = answer.usage if answer.usage and answer.usage.total_tokens else None
         cost = None if usage is None else lease.deployment.model.cost_of(usage)
-        tokens = float(usage.total_tokens) if usage else (None if rule.charged else 0.0)
-        requests = 0.0 if verdict.status is None and not rule.charged else 1.0
+        charged = rule.charged and answer.sent
+        tokens = float(usage.total_tokens) if usage else (None if charged else 0.0)
+        requests = 0.0 if verdict.status is None and not charged else 1.0
         manager.settle(
             lease,
             now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from hydra_core.errors import ContentRefused, ContextTooLong, RequestRejected
+from hydra_core.errors import ContentRefused, ContextTooLong, HydraError, RequestRejected
 from hydra_core.testing import FakeKey, FakeLimits
 
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -217,3 +217,17 @@ def test_what_cannot_be_written_costs_nothing(caller, pool, serve, stream):
             caller.ask(hydra, [{"role": "user", "content": b"no text"}], stream=stream)
     assert caller.ask(hydra, "hello", stream=stream)[1] == "full"
     assert blamed(hydra) == [0]
+
+
+def test_a_request_that_never_left_costs_no_quota(caller, pool, serve, raw):
+    """Its time was over while the connection was being made: no limit has counted it."""
+    server = raw(lambda _: ())  # it answers no TLS handshake
+    provider = server.provider()
+    provider["keys"][0]["limits"] = {"rpd": 10, "tpd": 1000}
+    provider["base_url"] = provider["base_url"].replace("http:", "https:")
+    hydra = pool(serve(judged=False), providers=[provider], transport="httpx2", attempt_timeout=0.3)
+    with pytest.raises(HydraError) as caught:
+        caller.chat(hydra, "hello", max_tokens=50, deadline=0.5, on_exhausted="raise")
+    assert {attempt.outcome for attempt in caught.value.attempts} == {"timeout"}
+    limits = hydra.health()["providers"]["raw"]["keys"][0]["limits"]
+    assert {kind: row["used"] for kind, row in limits.items()} == {"rpd": 0, "tpd": 0}

@@ -439,6 +439,17 @@ def test_a_failure_is_settled_by_what_the_provider_may_have_charged(
     assert [w.used(2.0) for w in pool.by("k1").group.windows] == [requests, tokens]
 
 
+@pytest.mark.parametrize(("sent", "used"), [(True, [1.0, 300.0]), (False, [0.0, 0.0])])
+def test_a_request_that_never_left_costs_nothing(make_pool, sent, used):
+    """A timeout while it waited for a connection: the provider can have counted nothing."""
+    pool = make_pool([{"rpm": 10, "tpm": 1000}])
+    journey = pool.journey(1.0, 300.0)
+    journey.next_step(pool.manager, 1.0)
+    verdict = Verdict(fault=Fault.TIMEOUT)
+    journey.report(pool.manager, Answer(verdict, sent=sent), 2.0)
+    assert [w.used(2.0) for w in pool.by("k1").group.windows] == used
+
+
 def test_patience_bounds_one_attempt(make_pool):
     """An attempt gets its own time, or what the call has left."""
     pool = make_pool([{}])
