@@ -42,7 +42,8 @@ class Count:
 
     `resets_in` is seconds from now to a fixed window's next reset, None for the others;
     `guess` is (limit, patience in calls) where the limit was only supposed (`engine.study`).
-    `others` is what of it was not sent by those who wrote the row, but told to them.
+    `others` is what of it was not sent by those who wrote the row, but told to them, and
+    `heard` what they were ever told so, whoever has turned out to have sent it since.
     """
 
     kind: LimitKind
@@ -54,6 +55,7 @@ class Count:
     resets_in: float | None
     guess: tuple[float, int] | None
     others: float
+    heard: float
 
     @property
     def used(self) -> float:
@@ -170,6 +172,7 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
     resets_in = None if resets_at is None else plain_number(resets_at - present, -1e12, 2 * length)
     left = sum(amount for _, amount in returns)
     others = min(plain_number(row.get("others", 0.0), 0.0, _MOST), written)
+    heard = plain_number(row.get("heard", others), 0.0, _MOST)
     if row["shape"] != "bucket" and written:
         others *= left / written  # what returned meanwhile was of either alike
     return Count(
@@ -182,6 +185,7 @@ def count_of(row: Mapping[str, Any], taken: float, wall: float) -> Count:
         resets_in=resets_in,
         guess=None if guess is None else _guess_of(*guess),
         others=min(others, left),
+        heard=heard,
     )
 
 
@@ -200,17 +204,20 @@ def joined(
     """Our window (`row`, read as `ours`) as it counts with what others have stored of it.
 
     `before` is our own count when we stored last, `kept` what the store held then. What we
-    sent since is added to what is stored, but for as much as others have been told of use
-    that none of them had sent: those may be the very same calls.
+    sent since is added to what is stored, but for as much as others have been told since of
+    use that none of them had sent: those may be the very same calls. What is left of
+    `others` does not say how much that is, since each who writes takes his own out of it.
     """
     sent = max(0.0, ours.sent - (before.sent if before else 0.0))
-    told = max(0.0, stored.others - (kept.others if kept else 0.0))
-    used = max(ours.used, stored.used + sent - min(sent, told))
+    told = min(stored.others, max(0.0, stored.heard - (kept.heard if kept else 0.0)))
+    known = min(sent, told)
+    used = max(ours.used, stored.used + sent - known)
     others = max(0.0, used - stored.sent - sent)
+    heard = stored.heard + max(0.0, others - (stored.others - known))
     more = used - ours.used
     if more > _GRAIN * ours.limit:
         row = {**row, "returns": _with_more(row, stored, more, wall)}
-    return {**row, "others": others}
+    return {**row, "others": others, "heard": min(heard, _MOST)}
 
 
 def _with_more(
