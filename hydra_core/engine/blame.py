@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.faults import FAULTS, Blame
 from hydra_core.engine.health import LONGEST_WAIT
-from hydra_core.engine.windows import NEVER
 from hydra_core.messages import Fault
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _let_rest(
     first = _LEAST_WAIT if light else rule.rest
     wait = rest.backoff(first * scale, max(first, rule.cap) * scale, begun=begun, now=now)
     if rule.forever:
-        rest.cool(NEVER, fault)
+        rest.die(fault, now)
     elif verdict.retry_after is not None:
         told = min(LONGEST_WAIT, verdict.retry_after)
         rest.cool(now + max(told, _LEAST_WAIT * scale), fault)

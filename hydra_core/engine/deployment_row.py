@@ -5,7 +5,7 @@ Stored moments are seconds since 1970.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.engine.counts import (
@@ -41,6 +41,7 @@ def row_of(deployment: Deployment, scale: float, now: float, wall: float) -> dic
         "scale": scale,
         "score": _score(deployment, now, wall),
         "rests": _rests(deployment, now, wall),
+        **_proofs(deployment.scopes.key, now, wall),
         **group_row(deployment.group, now, wall),
     }
 
@@ -65,6 +66,14 @@ def _rests(deployment: Deployment, now: float, wall: float) -> dict[str, list[An
     }
 
 
+def _proofs(key: Rest, now: float, wall: float) -> dict[str, float | None]:
+    """When the key was last refused for good, and last proved well; None: that never was."""
+    return {
+        name: None if at == -NEVER else wall + at - now
+        for name, at in (("died_at", key.died_at), ("alive_at", key.alive_at))
+    }
+
+
 def _score(deployment: Deployment, now: float, wall: float) -> dict[str, float | None]:
     score = deployment.score
     troubled = score.troubled_at
@@ -86,11 +95,21 @@ class Known:
     troubled_ago: float | None
     rests: tuple[tuple[str, float, Fault], ...]
     group: GroupCount
+    died_ago: float
+    alive_ago: float
 
     @property
     def dead(self) -> bool:
         """True when its key was refused for good."""
         return any(scope == "key" and left == NEVER for scope, left, _ in self.rests)
+
+    def outlived(self, alive_ago: float) -> bool:
+        """True when it says dead of a key that proved well later than that: so long ago."""
+        return self.dead and alive_ago < self.died_ago
+
+    def living(self) -> Known:
+        """The same without its key's death."""
+        return replace(self, rests=tuple(rest for rest in self.rests if rest[0] != "key"))
 
 
 def known_of(row: Mapping[str, Any], wall: float, scale: float) -> Known | None:
@@ -112,9 +131,16 @@ def known_of(row: Mapping[str, Any], wall: float, scale: float) -> Known | None:
                 for scope, (until, fault) in row["rests"].items()
             ),
             group=group_of(row, taken, wall),
+            died_ago=_ago(row.get("died_at"), present),
+            alive_ago=_ago(row.get("alive_at"), present),
         )
     except NONSENSE:
         return None
+
+
+def _ago(at: object, present: float) -> float:
+    """Seconds since then; `NEVER` where nobody knows when, or whether, it was."""
+    return NEVER if at is None else max(0.0, present - plain_number(at, 0.0, NEVER))
 
 
 def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> None:
@@ -132,8 +158,12 @@ def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> 
     scopes = _scopes(deployment)
     for scope, left, fault in known.rests:
         rest = scopes.get(scope)
-        if rest is not None and left > 0.0 and not (hopeful and left == NEVER):
-            rest.cool(NEVER if left == NEVER else now + min(left, LONGEST_WAIT), fault)
+        if rest is None or left <= 0.0 or (hopeful and left == NEVER):
+            continue
+        if left == NEVER:
+            rest.die(fault, now - known.died_ago)
+        else:
+            rest.cool(now + min(left, LONGEST_WAIT), fault)
 
 
 def merged(
@@ -167,7 +197,18 @@ def merged(
             rows[limit] = joined(row, count, stored[limit], sent.get(limit), held.get(limit), wall)
     had = before if past else last and kept
     rests = _longer(known, theirs["rests"], ours["rests"], had["rests"] if had else {}, wall)
-    return {**ours, "windows": list(rows.values()), "rests": rests}
+    died, alive = (
+        min(getattr(known, ago), getattr(mine, ago)) for ago in ("died_ago", "alive_ago")
+    )
+    if alive < died and rests.get("key", [wall])[0] is None:
+        del rests["key"]  # whoever wrote of the death has not heard of the answer
+    return {
+        **ours,
+        "windows": list(rows.values()),
+        "rests": rests,
+        "died_at": None if died == NEVER else wall - died,
+        "alive_at": None if alive == NEVER else wall - alive,
+    }
 
 
 def _longer(

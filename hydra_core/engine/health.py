@@ -38,9 +38,20 @@ class Rest:
     `hard_until` is a cooldown, `soft_until` our own guess; both are monotonic
     seconds, 0 when over. `strikes` counts the faults in a row, which double a
     guess; a success clears it. `breaker` is the one that guards the whole scope, if any.
+    `died_at` and `alive_at` are when it was last refused for good, and last proved well.
     """
 
-    __slots__ = ("_struck_at", "breaker", "fault", "hard_until", "name", "soft_until", "strikes")
+    __slots__ = (
+        "_struck_at",
+        "alive_at",
+        "breaker",
+        "died_at",
+        "fault",
+        "hard_until",
+        "name",
+        "soft_until",
+        "strikes",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -49,6 +60,7 @@ class Rest:
         self.strikes = 0
         self.fault: Fault | None = None
         self.breaker: Breaker | None = None
+        self.died_at = self.alive_at = -NEVER
         self._struck_at = 0.0
 
     def cool(self, until: float, fault: Fault) -> None:
@@ -56,6 +68,11 @@ class Rest:
         if until >= self.hard_until:
             self.hard_until = until
             self.fault = fault
+
+    def die(self, fault: Fault, at: float) -> None:
+        """Refused for good at that moment: no timer ends it."""
+        self.cool(NEVER, fault)
+        self.died_at = max(self.died_at, at)
 
     def doubt(self, until: float, fault: Fault) -> None:
         """We infer ill health until then; what rests it for longer stays the reason."""
@@ -92,9 +109,10 @@ class Rest:
         self._struck_at = max(self._struck_at, other._struck_at)
         return (self.hard_until, self.soft_until) != before
 
-    def revive(self) -> None:
-        """The key was changed or proved well: forget everything."""
+    def revive(self, now: float = -NEVER) -> None:
+        """The key was changed, or proved well or wronged by `now`: forget everything."""
         self.recover()
+        self.alive_at = max(self.alive_at, now)
         self.hard_until = 0.0
         self.fault = None
 

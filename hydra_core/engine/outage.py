@@ -209,7 +209,7 @@ class Outages:
         enough = len(accused) >= enough_keys(site.deployments, accused, now)
         if enough and any(had_worked(site, key) for key in accused):
             for key in accused:
-                key.revive()
+                key.revive(now)
             site.accused = {}
             self._notices.append(sign_in_notice(deployment.provider))
             breaker = Breaker(site.rest, first=_SIGN_IN_FIRST, cap=_SIGN_IN_CAP)

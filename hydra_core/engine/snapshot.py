@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.health import Rest
     from hydra_core.engine.key_manager import KeyManager
     from hydra_core.engine.model_facts import ModelFacts
     from hydra_core.engine.quota import QuotaGroup
@@ -162,7 +163,8 @@ def restore(
     """Tell a pool what `take` wrote; `now` and `wall` are of the present instant.
 
     What is not in the pool any more is ignored, and so is data of another version. The
-    result are those whose death was not believed (law 5): what is stored of them is wrong.
+    result are those whose death was not believed (law 5, or the key has answered since): what
+    is stored of them is wrong.
     """
     if data.get("version") != VERSION:
         return set()
@@ -174,6 +176,9 @@ def restore(
         read = None if row is None else known_of(row, wall, manager.scale)
         if read is not None:
             known[deployment] = read
+    outlived = _outlived(known)
+    for deployment in outlived:
+        known[deployment] = known[deployment].living()
     dead = {deployment.scopes.key for deployment, read in known.items() if read.dead}
     living = {d.provider for d in manager.deployments if d.scopes.key not in dead}
     counts: dict[QuotaGroup, list[GroupCount]] = {}
@@ -188,7 +193,16 @@ def restore(
         if row is not None:
             _learn(model, row, wall)
     manager.reconsider(now)
-    return {d for d, read in known.items() if read.dead and d.provider not in living}
+    return outlived | {d for d, read in known.items() if read.dead and d.provider not in living}
+
+
+def _outlived(known: Mapping[Deployment, Known]) -> set[Deployment]:
+    """Whose rows tell of a death after which their key has answered, by whatever model."""
+    alive: dict[Rest, float] = {}
+    for deployment, read in known.items():
+        key = deployment.scopes.key
+        alive[key] = min(alive.get(key, NEVER), read.alive_ago)
+    return {d for d, read in known.items() if read.outlived(alive[d.scopes.key])}
 
 
 def _name(deployment: Deployment, identities: Mapping[tuple[str, str], str] | None) -> str:

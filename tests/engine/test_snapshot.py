@@ -333,6 +333,40 @@ def test_a_rest_that_was_lifted_does_not_come_back_from_the_store(make_pool):
     assert merged(dead, ours, WALL, before=ours, kept=dead)["rests"] == dead["rests"]
 
 
+@pytest.mark.parametrize("died", [10.0, 30.0])
+def test_of_a_death_and_an_answer_the_later_is_kept(make_pool, died):
+    """One process saw a key refused, another had an answer of it at 20: whoever writes last."""
+    one, other = make_pool([{}]), make_pool([{}])
+    one.fail(one.lease(died), died, Fault.AUTH)
+    lease = other.lease(20.0)
+    other.manager.passed(lease, 0.0)
+    other.manager.settle(lease, 20.0)
+    rows = [stored(pool, 40.0)["deployments"]["acme/k1/m"] for pool in (one, other)]
+    for theirs, ours in (rows, rows[::-1]):
+        row = merged(theirs, ours, WALL, before=None, kept=None)
+        again = merged(json.loads(json.dumps(row)), theirs, WALL, before=theirs, kept=theirs)
+        once_more = merged(again, ours, WALL, before=ours, kept=row)
+        assert [("key" in kept["rests"]) for kept in (row, again, once_more)] == [died > 20.0] * 3
+
+
+def test_an_answer_by_another_model_outlives_a_death(make_pool):
+    """The key's row of one model says dead, that of another answered later: it lives."""
+    keys = [{"name": "a", "models": ["m", "n"]}, {"name": "b", "models": ["m", "n"]}]
+    pool = make_pool(keys)
+    pool.fail(pool.lease(10.0, model="m"), 10.0, Fault.AUTH)
+    dead = stored(pool, 11.0)
+    data = json.loads(json.dumps(dead))
+    data["deployments"]["acme/a/n"] |= {"rests": {}, "alive_at": WALL + 5.0}
+    heir = make_pool(keys)
+    unbelieved = restore(heir.manager, data, 5.0, WALL + 10.0)
+    assert {d.name for d in unbelieved} == {"acme/m via a"}
+    assert not any(d.scopes.key.dead for d in heir.deployments)
+    heir = reborn(make_pool, keys, dead, wall=WALL + 10.0)
+    assert {d.key for d in heir.deployments if d.scopes.key.dead} == {"a"}
+    told = stored(heir, 7.0, WALL + 12.0)["deployments"]["acme/a/m"]
+    assert told["died_at"] == pytest.approx(dead["deployments"]["acme/a/m"]["died_at"])
+
+
 def test_a_death_is_the_key_s_whatever_the_model(make_pool):
     """Where all keys are dead, a model that they have only now does not bury them for good."""
     first = make_pool([{"name": "a"}])
