@@ -208,9 +208,9 @@ def joined(
     use that none of them had sent: those may be the very same calls. What is left of
     `others` does not say how much that is, since each who writes takes his own out of it.
     """
-    sent = max(0.0, ours.sent - (before.sent if before else 0.0))
+    sent = ours.sent - (before.sent if before else 0.0)  # less, where a booking was not used
     told = min(stored.others, max(0.0, stored.heard - (kept.heard if kept else 0.0)))
-    known = min(sent, told)
+    known = max(0.0, min(sent, told))
     used = max(ours.used, stored.used + sent - known)
     others = max(0.0, used - stored.sent - sent)
     heard = stored.heard + max(0.0, others - (stored.others - known))

@@ -443,6 +443,25 @@ def test_no_call_is_counted_twice_however_many_heard_of_it(make_pool, shape, see
     assert group_of(row, WALL, WALL).windows[0].used == pytest.approx(total, abs=0.1)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_was_booked_and_not_used_leaves_the_sum_again(make_pool, shape):
+    """A store that is written while calls are under way keeps what they took in the end."""
+    keys = [{"tpd": 1e6, "shape": shape}]
+    name, row = "acme/k1/m", {}
+    pools = [make_pool(keys), make_pool(keys)]
+    last = [{"before": None, "kept": None}] * 2
+    for turn in range(12):
+        which = turn % 2
+        lease = pools[which].lease(1.0, 4000.0)
+        for _ in range(2):
+            ours = stored(pools[which], 1.0)["deployments"][name]
+            row = merged(row, ours, WALL, **last[which]) if row else ours
+            last[which] = {"before": ours, "kept": row}
+            pools[which].manager.settle(lease, 1.0, tokens=500.0)
+    (count,) = group_of(row, WALL, WALL).windows
+    assert count.used == pytest.approx(12 * 500.0, abs=10.0)  # what a bucket gains on the way
+
+
 def test_a_mark_moves_with_whatever_is_worth_storing(make_pool):
     """A call, its end, a fault and an opinion are changes; looking is none."""
     pool = make_pool([{}])
