@@ -4,7 +4,8 @@ Law 1: no call waits for a store, and no failure of one reaches a caller.
 Law 2: the gate is asked for small slices, and only of what has changed.
 Law 3: what is stored names keys by their fingerprints, and its texts have been redacted.
 Doubt: the last two seconds before a kill are lost. Of processes that run at the same time
-       each sees its own use and what was stored when it began; the store keeps the sum.
+       each sees its own use of limits and what was stored when it began; the store keeps
+       the sum. Of a budget that they share each hears when it writes what the others spent.
 """
 
 from __future__ import annotations
@@ -231,9 +232,11 @@ class _Keeper:
         salt, before = salt_of(self._store), self._salt
         if salt == before:
             return changed, errors
+        if before is None:  # it was not there at the start, or could not be read
+            unbelieved = self._tell(self._store.peek())
+            self._know(salt)
+            return self._changed() | {d: changed[d] for d in unbelieved if d in changed}, errors
         self._know(salt)
-        if before is None:
-            return changed, errors
         self._marks.clear()  # the store was deleted or replaced: the new one knows nothing
         self._counts.forget()
         return self._changed(), self._tally.errors_since(0)[1]
@@ -283,6 +286,9 @@ class _Keeper:
             merge=partial(self._counts.merged, now),
         )
         self._counts.note(counted, sections)
+        spent, kept = counted["budgets"], sections.get("budgets", {})
+        if spent:
+            self._gate.ask(lambda manager, now: snapshot.hear_spent(manager, spent, kept, now))
 
     def _clean(self, value: Any) -> Any:
         if not isinstance(value, str):

@@ -47,7 +47,7 @@ class OwnCounts:
             return ours
         before, kept = orjson.loads(self._rows.get((section, scope), b"[null,null]"))
         if section == "budgets":
-            return snapshot.merged_spent(stored, ours, before=before or kept or {})
+            return snapshot.merged_spent(stored, ours, before=before or {})
         return snapshot.merged(stored, ours, now, before=before, kept=kept)
 
 

@@ -16,6 +16,7 @@ import pytest
 from hydra_core import Hydra
 from hydra_core.errors import RequestRejected
 from hydra_core.memory import Memory
+from hydra_core.store.state_store import StateFile
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 
 CANARIES = ("gsk_CANARY0123456789abcdefg1", "gsk_CANARY0123456789abcdefg2")
@@ -263,6 +264,46 @@ def test_what_processes_send_at_the_same_time_adds_up(opened, store, tmp_path):
         assert sum(counted.values()) == 36
         assert {row["name"]: row["limits"]["rpd"]["used"] for row in rows} == counted
         assert rows[0]["limits"]["tokens_per_day"]["used"] == tokens
+
+
+def test_processes_that_spend_one_budget_hear_of_each_other(store, tmp_path):
+    """Together they overspend by no more than what one of them sends between two writings."""
+    with provider() as fake, contextlib.ExitStack() as stack:
+        file = tmp_path / "config.json"
+        settings = {"cache": False, "max_wait": 0.0, "budget": {"tokens_per_day": 1000}}
+        file.write_text(json.dumps({**fake.config(**settings), "store": store}))
+        command = [sys.executable, "-c", BESIDE, str(file)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        three = [stack.enter_context(subprocess.Popen(command, **pipes)) for _ in range(3)]  # noqa: S603
+        assert [process.stdout.readline() for process in three] == ["ready\n"] * 3
+        for _ in range(40):
+            for process in three:
+                print(2, file=process.stdin, flush=True)
+                assert process.stdout.readline() == "done\n"
+        for process in three:
+            process.stdin.close()
+            assert process.wait(20) == 0
+        tokens = [call.prompt_tokens + call.completion_tokens for call in fake.log]
+    assert 900 < sum(tokens) <= 1000 + 4 * max(tokens)
+
+
+def test_a_store_that_was_out_of_reach_at_the_start_is_heard_later(opened, store, monkeypatch):
+    """What was stored before is known from the first moment at which it can be read."""
+    with provider() as fake:
+        fake.fail("rate_limit", key=0, times=1, retry_after=3600)
+        with opened(fake, budget={"tokens_per_day": 1000}) as first:
+            assert first.chat("hello", max_tokens=300).key == "groq-2"
+            spent = keys_of(first)[1]["limits"]["tokens_per_day"]["used"]
+        with monkeypatch.context() as broken:
+            broken.setattr(StateFile, "peek", lambda _: 1 / 0)
+            second = opened(fake, budget={"tokens_per_day": 1000})
+        with second:
+            assert keys_of(second)[0]["state"] == "active"
+            taken = second.chat("hello", max_tokens=300).usage.total_tokens
+            assert second._memory._keeper._kept()
+            rows = keys_of(second)
+        assert rows[0]["state"] == "resting"
+        assert rows[1]["limits"]["tokens_per_day"]["used"] == spent + taken
 
 
 SCRIPT = """

@@ -44,6 +44,7 @@ class Budget:
         "_held",
         "_most",
         "_offset",
+        "_others",
         "_turned_away",
         "_used",
         "ends",
@@ -77,6 +78,7 @@ class Budget:
         self._day = 0
         self._used = 0.0
         self._held = 0.0  # the part of it that calls under way have booked
+        self._others = 0.0  # and the part that other processes have spent
         self._turned_away = NEVER  # the smallest need that found no room
         self.ends = day_end(now + offset)  # wall seconds
         self.turns_at = self.ends - offset
@@ -90,8 +92,12 @@ class Budget:
             self.ends = self._day_end(now + self._offset)
             self.turns_at = self.ends - self._offset
             self._day += 1
-            self._used = self._held = 0.0
+            self._used = self._held = self._others = 0.0
         return self._used
+
+    def own(self, now: float) -> float:
+        """What this process has spent of this day, calls under way included."""
+        return self.used(now) - self._others
 
     @property
     def day_length(self) -> float:
@@ -142,12 +148,15 @@ class Budget:
         self.used(now)
         return booking[0] == self._day
 
-    def resume(self, used: float, now: float) -> None:
-        """Believe what was spent in this day before, by an earlier process; never less than ours.
+    def hear(self, others: float, now: float) -> bool:
+        """Other processes have spent so much of this day; True when that is less than was heard.
 
         `ends` (wall seconds) tells whether it was the same day.
         """
-        self._used = max(self.used(now), used)
+        less = others < self._others
+        self._used = self.used(now) - self._others + others
+        self._others = others
+        return less
 
     def reanchor(self, offset: float, now: float) -> None:
         """The wall clock was set, or the machine slept.

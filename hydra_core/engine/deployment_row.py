@@ -161,7 +161,8 @@ def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> 
         if rest is None or left <= 0.0 or (hopeful and left == NEVER):
             continue
         if left == NEVER:
-            rest.die(fault, now - known.died_ago)
+            if now - known.died_ago >= rest.alive_at:
+                rest.die(fault, now - known.died_ago)
         else:
             rest.cool(now + min(left, LONGEST_WAIT), fault)
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KEEP_SECONDS",
     "VERSION",
+    "hear_spent",
     "mark",
     "merged",
     "merged_spent",
@@ -122,7 +123,12 @@ def shared_accounts(
 def spent(manager: KeyManager, now: float, wall: float) -> dict[str, Any]:
     """What each budget's day has spent, as JSON data: the section "budgets" of a snapshot."""
     return {
-        name: {"at": wall, "used": budget.used(now), "ends": budget.ends}
+        name: {
+            "at": wall,
+            "used": budget.used(now),
+            "own": budget.own(now),
+            "ends": budget.ends,
+        }
         for name, budget in manager.budgets.items()
     }
 
@@ -130,15 +136,39 @@ def spent(manager: KeyManager, now: float, wall: float) -> dict[str, Any]:
 def merged_spent(
     theirs: Mapping[str, Any], ours: dict[str, Any], *, before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A budget's row of processes that spend it together: ours, and what others have added."""
+    """A budget's row of processes that spend it together: what is stored, and what we added.
+
+    `before` is our own row when we stored last; empty: we never did.
+    """
     try:
-        same_day = abs(theirs["ends"] - ours["ends"]) < _SAME_DAY
-        added = plain_number(theirs["used"], 0.0, _MOST_SPENT)
-        if before and abs(before["ends"] - ours["ends"]) < _SAME_DAY:
-            added -= before["used"]
+        if not _same_day(theirs, ours):
+            return ours
+        stored = plain_number(theirs["used"], 0.0, _MOST_SPENT)
+        added = ours["own"] - (before["own"] if before and _same_day(before, ours) else 0.0)
     except NONSENSE:
         return ours
-    return {**ours, "used": ours["used"] + max(0.0, added)} if same_day else ours
+    return {**ours, "used": max(0.0, stored + added)}
+
+
+def _same_day(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    ends = [plain_number(row["ends"], 0.0, NEVER) for row in (one, other)]
+    return abs(ends[0] - ends[1]) < _SAME_DAY
+
+
+def hear_spent(
+    manager: KeyManager, ours: Mapping[str, Any], kept: Mapping[str, Any], now: float
+) -> None:
+    """Tell the budgets what others have spent: `ours` is what we wrote, `kept` the store's sum."""
+    less = False
+    for name, budget in manager.budgets.items():
+        row, sum_of_all = ours.get(name), kept.get(name)
+        if row is None or sum_of_all is None:
+            continue
+        budget.used(now)  # the day may have turned since
+        if _same_day(row, {"ends": budget.ends}):
+            less = budget.hear(max(0.0, sum_of_all["used"] - row["own"]), now) or less
+    if less:  # what others had booked and did not use is there for those who wait
+        manager.reconsider(now)
 
 
 def mark(deployment: Deployment) -> tuple[float, ...]:
@@ -248,7 +278,7 @@ def _respend(manager: KeyManager, rows: object, now: float, wall: float) -> None
             continue
         try:
             if row["ends"] > max(plain_number(row["at"], 0.0, NEVER), wall):
-                budget.resume(plain_number(row["used"], 0.0, _MOST_SPENT), now)
+                budget.hear(plain_number(row["used"], 0.0, _MOST_SPENT), now)
         except NONSENSE:
             continue
 
