@@ -18,6 +18,7 @@ from hydra_core.engine.deployment import Deployment, Scopes
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.health import Rest
 from hydra_core.engine.key_manager import KeyManager, Settings
+from hydra_core.engine.midnights import Midnights
 from hydra_core.engine.model_facts import ModelFacts
 from hydra_core.engine.quota import QuotaGroup
 from hydra_core.engine.routing import RouteBook
@@ -29,7 +30,7 @@ from hydra_core.wire import DAY, MINUTE
 from hydra_core.zones import next_midnight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from hydra_core.config import HydraConfig, LimitsConfig
     from hydra_core.engine.allowance import Allowance
@@ -119,7 +120,7 @@ class _Builder:
         self.lanes: dict[tuple[str, str], tuple[str, ...]] = {}
         self.ranks: dict[Deployment, int] = {}
         self.lines: dict[tuple[str, str], Line] = {}
-        self.days: dict[str, Callable[[float], float]] = {}  # providers of calendar days
+        self.days: dict[str, Midnights] = {}  # providers of calendar days
         self._scale = config.time_scale
         self._weights = ScoreWeights.normal(**config.score_weights.model_dump())
         self._now = now
@@ -273,10 +274,9 @@ class _Builder:
             return Bucket(kind, limit, length)
         return SlidingWindow(kind, limit, length)
 
-    def _midnights(self, zone: ZoneInfo) -> Callable[[float], float]:
-        """Monotonic seconds -> when the zone's next day begins, on the same clock."""
-        offset = self._wall - self._now
-        return lambda instant: next_midnight(instant + offset, zone) - offset
+    def _midnights(self, zone: ZoneInfo) -> Midnights:
+        """When the zone's days end, by the wall clock as it is now."""
+        return Midnights(lambda wall: next_midnight(wall, zone), offset=self._wall - self._now)
 
 
 def _quota(provider: ResolvedProvider, model: ResolvedModel) -> str:

@@ -134,8 +134,8 @@ class Gate:
         self._tell = tell
         self._notices = manager.accounts.notices
         self._wall = wall
-        # Budgets and active hours alone go by wall time: without any, nobody looks.
-        self._look_at_wall = 0.0 if manager.allowances else NEVER
+        # Budgets, active hours and calendar days alone go by wall time: without any, nobody looks.
+        self._look_at_wall = 0.0 if manager.allowances or manager.days else NEVER
         self._offset: float | None = None
         self._lock = threading.RLock()  # guards all that follows, and the manager
         self._busy = False

@@ -16,9 +16,10 @@ from hydra_core.engine.ceiling import Ceiling
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.learning import end_slow_start
 from hydra_core.engine.windows import SlidingWindow
+from hydra_core.wire import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hydra_core.engine.guess import Guess
     from hydra_core.engine.quota import QuotaGroup
@@ -236,16 +237,24 @@ def _with_more(
     return sorted(returns)
 
 
-def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: float) -> None:
+def recount(
+    group: QuotaGroup,
+    stored: Sequence[GroupCount],
+    scale: float,
+    now: float,
+    *,
+    day_end: Callable[[float], float] | None = None,
+) -> None:
     """Give a group back its learned limits, and what of them was used.
 
     A limit that the configuration states keeps its own size. Of several counts of one
-    limit (each key of an account kept one) the largest holds.
+    limit (each key of an account kept one) the largest holds. `day_end` tells when the
+    provider's calendar day ends (monotonic seconds); None: its days roll.
     """
     counts = [count for row in stored for count in row.windows]
     for count in counts:
         if not count.configured:
-            _recall(group, count, now)
+            _recall(group, count, now, day_end)
     for count in sorted(counts, key=lambda count: count.used, reverse=True):
         window = group.window(count.kind, count.length)
         if window is None:
@@ -262,7 +271,9 @@ def recount(group: QuotaGroup, stored: Sequence[GroupCount], scale: float, now: 
         end_slow_start(group, scale)
 
 
-def _recall(group: QuotaGroup, count: Count, now: float) -> None:
+def _recall(
+    group: QuotaGroup, count: Count, now: float, day_end: Callable[[float], float] | None
+) -> None:
     """A limit that was learned is known again; the configuration's own word beats it."""
     window, study = group.window(count.kind, count.length), group.study
     if window is not None and window.configured:
@@ -270,7 +281,7 @@ def _recall(group: QuotaGroup, count: Count, now: float) -> None:
     if count.guess is not None and study is None:
         return  # all limits are told, and nothing is supposed
     if window is None:
-        window = _learned(count, now)
+        window = _learned(count, now, day_end)
         group.windows.append(window)
     if count.guess is None:
         window.limit = count.limit
@@ -281,12 +292,18 @@ def _recall(group: QuotaGroup, count: Count, now: float) -> None:
         study.suppose(window, now, patience)
 
 
-def _learned(count: Count, now: float) -> Window:
+def _learned(count: Count, now: float, day_end: Callable[[float], float] | None) -> Window:
     if count.shape == "bucket":
         return Bucket(count.kind, count.limit, count.length, configured=False)
     if count.resets_in is not None:
-        resets_at = now + count.resets_in
+        if count.length != DAY:
+            day_end = None
         return FixedWindow(
-            count.kind, count.limit, count.length, resets_at=resets_at, configured=False
+            count.kind,
+            count.limit,
+            count.length,
+            resets_at=now + count.resets_in if day_end is None else day_end(now),
+            next_reset=day_end,
+            configured=False,
         )
     return SlidingWindow(count.kind, count.limit, count.length, configured=False)

@@ -132,6 +132,16 @@ class FixedWindow(Window):
         if reset is not None:
             self._reset_at(now + reset)
 
+    def follow(self, shift: float, now: float) -> None:
+        """The wall clock was set ahead by `shift` seconds, or the machine slept: so its days do.
+
+        A clock that is set back brings no day twice: the running one ends when it would have
+        ended, but at the latest with the day after this. Without a calendar nothing changes.
+        """
+        if self._next_reset is not None:
+            after_this = self._next_reset(self._next_reset(now))
+            self._reset_at(min(self.resets_at - shift, after_this))
+
     def absorb(self, other: Self, bookings: Iterable[Charge], now: float) -> None:
         """Count all that `other` counts, up to the later of the two resets."""
         ours = self.used(now) - self._others + other.used(now) - other._others

@@ -21,6 +21,7 @@ from hydra_core.engine.foresight import foresight
 from hydra_core.engine.learning import observe, refused, served
 from hydra_core.engine.lesson import Lesson
 from hydra_core.engine.merging import Ledger
+from hydra_core.engine.midnights import follow
 from hydra_core.engine.outage import Outages
 from hydra_core.engine.waiting import WaitingRoom
 from hydra_core.engine.windows import NEVER
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hydra_core.engine.exclusion import Avoid
     from hydra_core.engine.foresight import Foresight
     from hydra_core.engine.health import Breaker, Rest
+    from hydra_core.engine.midnights import Midnights
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.routing import Route, RouteBook
@@ -57,7 +59,7 @@ class Settings:
     rotate_at: float = 0.95
     scale: float = 1.0
     windows: Mapping[str, str] | None = None
-    days: Mapping[str, Callable[[float], float]] | None = None
+    days: Mapping[str, Midnights] | None = None
     named: frozenset[tuple[str, str]] = frozenset()
     credible: Callable[[str], bool] | None = None
     max_waiting: int | None = None
@@ -72,6 +74,7 @@ class KeyManager:
         self.deployments = tuple(deployments)
         self.routes = routes
         self._settings = settings
+        self.days = settings.days or {}
         self._chooser = Chooser(
             deployments, strategy=settings.strategy, rotate_at=settings.rotate_at
         )
@@ -257,7 +260,7 @@ class KeyManager:
 
     def _learned_at(self, deployment: Deployment, now: float) -> Lesson:
         shape = (self._settings.windows or {}).get(deployment.provider, "sliding")
-        day_end = (self._settings.days or {}).get(deployment.provider)
+        day_end = self.days.get(deployment.provider)
         return Lesson(shape, self._settings.scale, now, day_end)
 
     def _learn(self, deployment: Deployment, readings: Sequence[LimitReading], now: float) -> None:
@@ -282,9 +285,10 @@ class KeyManager:
     def reanchor(self, offset: float, now: float) -> None:
         """The wall clock was set or the machine slept: it is now `offset` ahead of `now`.
 
-        Days of budgets and hours of keys follow it; nothing else here knows wall time.
+        Days of budgets and providers and hours of keys follow it; nothing else knows wall time.
         """
         self._chooser.stir(self.allowances.reanchor(offset, now))
+        self._chooser.stir(follow(self.days, self._sharers, offset, now))
         self.serve(now)
 
     def revive(self, provider: str, key: str) -> None:

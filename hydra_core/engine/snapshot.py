@@ -212,11 +212,13 @@ def restore(
     dead = {deployment.scopes.key for deployment, read in known.items() if read.dead}
     living = {d.provider for d in manager.deployments if d.scopes.key not in dead}
     counts: dict[QuotaGroup, list[GroupCount]] = {}
+    providers = {deployment.group: deployment.provider for deployment in known}
     for deployment, read in known.items():
         tell(deployment, read, now, hopeful=deployment.provider not in living)
         counts.setdefault(deployment.group, []).append(read.group)
     for group, stored in counts.items():
-        recount(group, stored, manager.scale, now)
+        day_end = manager.days.get(providers[group])
+        recount(group, stored, manager.scale, now, day_end=day_end)
     _respend(manager, data.get("budgets"), now, wall)
     for model in {deployment.model: None for deployment in manager.deployments}:
         row = models.get(f"{model.provider}/{model.name}") if isinstance(models, dict) else None
