@@ -226,5 +226,6 @@ def _longer(
             continue
         until = rests.get(scope, [wall])[0]
         if left > 0.0 and until is not None and (left == NEVER or until < wall + left):
-            rests[scope] = theirs[scope]
+            # By our clock: one that was ahead when this was written must not stretch it.
+            rests[scope] = [None if left == NEVER else wall + left, theirs[scope][1]]
     return rests

@@ -56,6 +56,7 @@ _READ_STATE: Final = "SELECT section, scope, at, checksum, data FROM hydra_state
 _READ_SCOPES: Final = f"{_READ_STATE} WHERE scope IN :scopes"
 _SCOPES_AT_ONCE: Final = 500
 _LOCK_STATE: Final = "LOCK TABLE hydra_state IN SHARE ROW EXCLUSIVE MODE"
+_LOCK_MAKING: Final = "SELECT pg_advisory_xact_lock(5207310422141321)"  # any number of our own
 _FORGET_STATE: Final = "DELETE FROM hydra_state WHERE at < :before"
 _WRITE_STATE: Final = """
 INSERT INTO hydra_state (section, scope, at, writer, checksum, data)
@@ -135,8 +136,12 @@ class StateDatabase(HeldEngine):
         """One transaction."""
         if self._engine is None:
             engine = self._connected()
-            with engine.begin() as connection:
-                _migrate(connection)
+            try:
+                with engine.begin() as connection:
+                    _migrate(connection)
+            except BaseException:
+                engine.dispose()
+                raise
             self._engine = engine
         with self._engine.begin() as connection:
             yield connection
@@ -290,6 +295,8 @@ def _checksum(data: str) -> int:
 def _migrate(connection: Connection) -> None:
     from sqlalchemy import inspect, text
 
+    if connection.dialect.name == "postgresql" and not inspect(connection).has_table("hydra_meta"):
+        connection.execute(text(_LOCK_MAKING))  # of two that begin at once the second waits
     if inspect(connection).has_table("hydra_meta"):
         _check_version(_meta(connection.execute(text(_READ_META)).all()))
         return  # opening writes nothing, so a damaged store is kept as it was found

@@ -367,6 +367,17 @@ def test_an_answer_by_another_model_outlives_a_death(make_pool):
     assert told["died_at"] == pytest.approx(dead["deployments"]["acme/a/m"]["died_at"])
 
 
+def test_a_clock_that_is_ahead_stretches_no_rest_that_another_keeps(make_pool):
+    """A minute's wait, written by a host whose clock is a year ahead, is a minute in the sum."""
+    ahead, right = make_pool([{}]), make_pool([{}])
+    ahead.fail(ahead.lease(0.0), 0.0, Fault.RATE_LIMIT_MINUTE, retry_after=60.0)
+    theirs = stored(ahead, 0.0, WALL + 365 * DAY)["deployments"]["acme/k1/m"]
+    ours = stored(right, 0.0)["deployments"]["acme/k1/m"]
+    row = json.loads(json.dumps(merged(theirs, ours, WALL, before=None, kept=None)))
+    heir = reborn(make_pool, [{}], {"version": 1, "deployments": {"acme/k1/m": row}})
+    assert heir.deployments[0].hard_until == pytest.approx(5.0 + 60.0)
+
+
 def test_a_death_is_the_key_s_whatever_the_model(make_pool):
     """Where all keys are dead, a model that they have only now does not bury them for good."""
     first = make_pool([{"name": "a"}])

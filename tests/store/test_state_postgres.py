@@ -7,13 +7,15 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from hydra_core import Hydra
-from hydra_core.store.state_store import StateDatabase
+from hydra_core.store.state_store import StateDatabase, salt_of
 from hydra_core.testing import FakeKey, FakeLimits, FakeProvider
 
 KEYS = ("gsk_CANARY0123456789abcdefg1", "gsk_CANARY0123456789abcdefg2")
@@ -94,6 +96,27 @@ def test_the_next_process_knows_what_this_one_learned(server):
     assert [error["fault"] for error in health["recent_errors"]] == ["rate_limit_minute"]
     stored = StateDatabase(server).peek()
     assert not [value for value in KEYS if value in repr(stored)]
+
+
+def test_processes_that_begin_at_once_on_a_new_server_share_one_store(server):
+    """Four make the tables in the same moment: none is refused, all know one salt."""
+    from sqlalchemy import create_engine, text
+
+    admin = create_engine(server)
+    with admin.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS hydra_meta, hydra_state, hydra_errors"))
+    admin.dispose()
+    stores, together = [StateDatabase(server) for _ in range(4)], threading.Barrier(4)
+
+    def begin(store):
+        together.wait()
+        return salt_of(store)
+
+    with ThreadPoolExecutor(4) as threads:
+        salts = list(threads.map(begin, stores))
+    for store in stores:
+        store.close()
+    assert len(set(salts)) == 1
 
 
 def test_a_server_that_goes_away_stops_no_answer(server, caplog):
