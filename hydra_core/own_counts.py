@@ -19,7 +19,10 @@ _SUMMED: Final = ("deployments", "budgets")
 
 
 class OwnCounts:
-    """Our rows as they were last stored, and what the store held then; JSON, as there are many."""
+    """Our rows as they were last stored, and what the store held then and the time before.
+
+    JSON, as there are many.
+    """
 
     __slots__ = ("_rows",)
 
@@ -35,7 +38,9 @@ class OwnCounts:
         for section in _SUMMED:
             own = ours.get(section, {})
             for scope, row in kept.get(section, {}).items():
-                self._rows[section, scope] = orjson.dumps([own.get(scope), row])
+                _, last, _ = self._of(section, scope)
+                rows = [own.get(scope), row, row if last is None and not ours else last]
+                self._rows[section, scope] = orjson.dumps(rows)
 
     def forget(self) -> None:
         """The store was replaced: the new one holds nothing of ours."""
@@ -45,10 +50,14 @@ class OwnCounts:
         """What to keep of our row where one is stored already; `now` is seconds since 1970."""
         if section not in _SUMMED:
             return ours
-        before, kept = orjson.loads(self._rows.get((section, scope), b"[null,null]"))
+        before, kept, earlier = self._of(section, scope)
         if section == "budgets":
             return snapshot.merged_spent(stored, ours, before=before or {})
-        return snapshot.merged(stored, ours, now, before=before, kept=kept)
+        return snapshot.merged(stored, ours, now, before=before, kept=kept, earlier=earlier)
+
+    def _of(self, section: str, scope: str) -> list[Any]:
+        rows: list[Any] = orjson.loads(self._rows.get((section, scope), b"[null,null,null]"))
+        return rows
 
 
 def own(sections: Sections) -> Sections:

@@ -199,18 +199,20 @@ def joined(
     ours: Count,
     stored: Count,
     before: Count | None,
-    kept: Count | None,
+    earlier: Count | None,
     wall: float,
 ) -> dict[str, Any]:
     """Our window (`row`, read as `ours`) as it counts with what others have stored of it.
 
-    `before` is our own count when we stored last, `kept` what the store held then. What we
-    sent since is added to what is stored, but for as much as others have been told since of
-    use that none of them had sent: those may be the very same calls. What is left of
-    `others` does not say how much that is, since each who writes takes his own out of it.
+    `before` is our own count when we stored last. What we sent since is added to what is
+    stored, but for as much as others have been told meanwhile of use that none of them had
+    sent: those may be the very same calls. What is left of `others` does not say how much
+    that is, since each who writes takes his own out of it. And it is counted from `earlier`,
+    what the store held the time before: what was told after we had taken our last count and
+    before it was stored may be of calls that it did not hold yet.
     """
     sent = ours.sent - (before.sent if before else 0.0)  # less, where a booking was not used
-    told = min(stored.others, max(0.0, stored.heard - (kept.heard if kept else 0.0)))
+    told = min(stored.others, max(0.0, stored.heard - (earlier.heard if earlier else 0.0)))
     known = max(0.0, min(sent, told))
     used = max(ours.used, stored.used + sent - known)
     others = max(0.0, used - stored.sent - sent)

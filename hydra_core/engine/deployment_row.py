@@ -174,20 +174,22 @@ def merged(
     *,
     before: Mapping[str, Any] | None,
     kept: Mapping[str, Any] | None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One deployment's row of processes that share its key, none of which saw all.
 
     Of each limit what is stored and what we have sent since, the longer rest of each scope,
     and our opinions. `theirs` is what is stored, `before` our own row when we stored last
-    (None: never), and `kept` what was stored then, or was told us at the start (None: nothing).
+    (None: never), `kept` what was stored then, or was told us at the start (None: nothing), and
+    `earlier` what was stored the time before.
     A rest of ours, or that we were told, and that we have no more, is over.
     """
     scale = ours["scale"]
     known, mine = known_of(theirs, wall, scale), known_of(ours, wall, scale)
     if known is None or mine is None:
         return ours
-    past, last = (row and known_of(row, wall, scale) for row in (before, kept))
-    sent, held = (known.group.by_limit if known else {} for known in (past, last))
+    past, last, first = (row and known_of(row, wall, scale) for row in (before, kept, earlier))
+    sent, held = (known.group.by_limit if known else {} for known in (past, first))
     stored = known.group.by_limit
     rows = {(row["kind"], row["length"]): row for row in theirs["windows"]}
     for row in ours["windows"]:

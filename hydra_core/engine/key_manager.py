@@ -283,10 +283,7 @@ class KeyManager:
         return self.allowances.budgets
 
     def reanchor(self, offset: float, now: float) -> None:
-        """The wall clock was set or the machine slept: it is now `offset` ahead of `now`.
-
-        Days of budgets and providers and hours of keys follow it; nothing else knows wall time.
-        """
+        """The wall clock is now `offset` ahead: budgets, hours and providers' days follow it."""
         self._chooser.stir(self.allowances.reanchor(offset, now))
         self._chooser.stir(follow(self.days, self._sharers, offset, now))
         self.serve(now)

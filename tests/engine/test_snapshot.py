@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 
 import pytest
 
@@ -429,29 +428,6 @@ def test_what_the_provider_told_of_others_is_not_added_again(make_pool, shape, l
     data = {"version": 1, "deployments": {name: json.loads(json.dumps(row))}}
     (window,) = reborn(make_pool, keys, data, wall=WALL + 60.0).deployments[0].group.windows
     assert window.used(5.0) == pytest.approx(21, abs=0.1)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("seed", range(12))
-def test_no_call_is_counted_twice_however_many_heard_of_it(make_pool, shape, seed):
-    """Two to four processes send, hear of all and store in any order: the sum is what was sent."""
-    keys, rng = [{"rpd": 1000, "shape": shape}], random.Random(seed)
-    name, row, total = "acme/k1/m", {}, 0
-    pools = [make_pool(keys) for _ in range(rng.randint(2, 4))]
-    last = [{"before": None, "kept": None}] * len(pools)
-    turns = [rng.randrange(2 * len(pools)) for _ in range(40)]
-    for which, writes in (divmod(t, 2) for t in [*turns, *range(1, 2 * len(pools), 2)]):
-        (window,) = pools[which].deployments[0].group.windows
-        for _ in range(0 if writes else rng.randint(1, 4)):
-            spend(pools[which], 1.0)
-            total += 1
-            window.observe(total, None, 1.0)
-        if writes:
-            ours = stored(pools[which], 1.0)["deployments"][name]
-            row = merged(row, ours, WALL, **last[which]) if row else ours
-            last[which] = {"before": ours, "kept": row}
-            assert group_of(row, WALL, WALL).windows[0].used <= total + 0.1
-    assert group_of(row, WALL, WALL).windows[0].used == pytest.approx(total, abs=0.1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,0 +1,80 @@
+"""What processes that share a store count together is what they sent, in any order of events."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from hydra_core.assemble import assemble
+from hydra_core.config import HydraConfig
+from hydra_core.engine import snapshot
+from hydra_core.own_counts import OwnCounts, own
+
+WALL = 1_790_000_000.0
+
+
+class Process:
+    """One of those that share a store; it hears of all from the provider, or of nobody."""
+
+    def __init__(self, shape, *, hears):
+        row = {"name": "acme", "base_url": "http://127.0.0.1:9/v1", "models": ["m"]}
+        keys = [{"name": "k", "value": "CANARY-0123456789", "limits": {"rpd": 10_000}}]
+        config = {"store": "memory", "providers": [{**row, "keys": keys, "window": shape}]}
+        pool = assemble(HydraConfig.model_validate(config), now=0.0, wall=WALL)
+        self._manager = pool.manager
+        self._group = pool.manager.deployments[0].group
+        self._counts = OwnCounts()
+        self._hears = hears
+        self._taken = None
+
+    def send(self, already):
+        booking = self._group.charge(1.0, 1.0)
+        self._group.settle(booking, requests=1.0, tokens=1.0, now=1.0)
+        if self._hears:
+            self._group.windows[0].observe(already + 1, None, 1.0)
+
+    def take(self):
+        taken = json.loads(json.dumps(snapshot.take(self._manager, 1.0, WALL)))
+        self._taken = {"deployments": taken["deployments"]}
+
+    def store(self, rows):
+        if self._taken is None:
+            self.take()
+        sections, self._taken = self._taken, None
+        counted = own(sections)
+        for scope, ours in sections["deployments"].items():
+            if scope in rows:
+                merged = self._counts.merged(WALL, "deployments", scope, rows[scope], ours)
+                sections["deployments"][scope] = merged
+        self._counts.note(counted, sections)
+        rows.update(json.loads(json.dumps(sections["deployments"])))
+
+
+def stored(rows):
+    """The requests that the store counts."""
+    (row,) = rows.values()
+    return sum(amount for _, amount in row["windows"][0]["returns"])
+
+
+@pytest.mark.parametrize("shape", ["sliding", "bucket"])
+@pytest.mark.parametrize("seed", range(20))
+def test_no_call_is_counted_twice_however_many_heard_of_it(shape, seed):
+    """Two to four send, hear of all or none, and store what they took a while ago."""
+    rng, rows, sent = random.Random(seed), {}, 0
+    processes = [Process(shape, hears=rng.random() < 0.7) for _ in range(rng.randint(2, 4))]
+    for _ in range(60):
+        process, event = rng.choice(processes), rng.choice(("send", "send", "take", "store"))
+        if event == "send":
+            for _ in range(rng.randint(1, 4)):
+                process.send(sent)
+                sent += 1
+        elif event == "take":
+            process.take()
+        else:
+            process.store(rows)
+            assert stored(rows) <= sent + 0.5
+    for process in processes * 2:
+        process.store(rows)
+    assert stored(rows) == pytest.approx(sent, abs=0.5)  # a bucket gains a little on the way
