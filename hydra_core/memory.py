@@ -155,7 +155,7 @@ class _Keeper:
                 manager, data, now, self._wall(), identities=self._identities
             )
         )
-        self._counts.told(stored.sections)
+        self._counts.told(stored.sections, late=self.thread is not None)
         self._tally.recall(stored.errors)
         self._warn_of_dead()
         return unbelieved

@@ -29,9 +29,14 @@ class OwnCounts:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], bytes] = {}
 
-    def told(self, sections: Sections) -> None:
-        """This is what the store held at the start; nothing of it is our own."""
-        self.note({}, sections)
+    def told(self, sections: Sections, *, late: bool = False) -> None:
+        """This is what the store held when it was first read; nothing of it was sent by us.
+
+        `late`: we had begun to send, so it may hold what others heard of our calls.
+        """
+        for section in _SUMMED:
+            for scope, row in sections.get(section, {}).items():
+                self._rows[section, scope] = orjson.dumps([None, row, None if late else row])
 
     def note(self, ours: Sections, kept: Sections) -> None:
         """These are our own counts, and what the store has kept of them."""
@@ -39,8 +44,7 @@ class OwnCounts:
             own = ours.get(section, {})
             for scope, row in kept.get(section, {}).items():
                 _, last, _ = self._of(section, scope)
-                rows = [own.get(scope), row, row if last is None and not ours else last]
-                self._rows[section, scope] = orjson.dumps(rows)
+                self._rows[section, scope] = orjson.dumps([own.get(scope), row, last])
 
     def forget(self) -> None:
         """The store was replaced: the new one holds nothing of ours."""

@@ -28,8 +28,10 @@ class Process:
         self._counts = OwnCounts()
         self._hears = hears
         self._taken = None
+        self.began = False
 
     def send(self, already):
+        self.began = True
         booking = self._group.charge(1.0, 1.0)
         self._group.settle(booking, requests=1.0, tokens=1.0, now=1.0)
         if self._hears:
@@ -38,6 +40,12 @@ class Process:
     def take(self):
         taken = json.loads(json.dumps(snapshot.take(self._manager, 1.0, WALL)))
         self._taken = {"deployments": taken["deployments"]}
+
+    def begin(self, rows):
+        """Hear what is stored; some do so only after they began to send."""
+        data = {"version": snapshot.VERSION, "deployments": json.loads(json.dumps(rows))}
+        snapshot.restore(self._manager, data, 1.0, WALL)
+        self._counts.told(data, late=self.began)
 
     def store(self, rows):
         if self._taken is None:
@@ -64,6 +72,7 @@ def test_no_call_is_counted_twice_however_many_heard_of_it(shape, seed):
     """Two to four send, hear of all or none, and store what they took a while ago."""
     rng, rows, sent = random.Random(seed), {}, 0
     processes = [Process(shape, hears=rng.random() < 0.7) for _ in range(rng.randint(2, 4))]
+    new = list(processes)
     for _ in range(60):
         process, event = rng.choice(processes), rng.choice(("send", "send", "take", "store"))
         if event == "send":
@@ -72,6 +81,9 @@ def test_no_call_is_counted_twice_however_many_heard_of_it(shape, seed):
                 sent += 1
         elif event == "take":
             process.take()
+        elif process in new:
+            new.remove(process)
+            process.begin(rows)
         else:
             process.store(rows)
             assert stored(rows) <= sent + 0.5
