@@ -219,6 +219,7 @@ class _Keeper:
             changed, errors = self._known_keys(changed, errors)
             self._write(self._taken(list(changed)), errors)
         except Exception as error:  # as in `restore`
+            self._store.close()  # its tables may be gone: they are looked for when it is opened
             if self._troubles.suffered(error) in ("unavailable", "corrupt"):
                 return False
         self._marks.update(changed)
@@ -287,8 +288,7 @@ class _Keeper:
         )
         self._counts.note(counted, sections)
         spent, kept = counted["budgets"], sections.get("budgets", {})
-        if spent:
-            self._gate.ask(lambda manager, now: snapshot.hear_spent(manager, spent, kept, now))
+        self._gate.ask(lambda manager, now: snapshot.hear_spent(manager, spent, kept, now))
 
     def _clean(self, value: Any) -> Any:
         if not isinstance(value, str):

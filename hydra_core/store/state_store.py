@@ -252,7 +252,6 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 def _read(fetch: Callable[[str], Sequence[Any]]) -> Stored:
     meta = _meta(fetch(_READ_META))
-    _check_version(meta)
     stored = Stored(meta.get("salt"), errors=[])
     newest = None
     for section, scope, at, row in _rows(fetch(_READ_STATE)):
@@ -298,7 +297,7 @@ def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql" and not inspect(connection).has_table("hydra_meta"):
         connection.execute(text(_LOCK_MAKING))  # of two that begin at once the second waits
     if inspect(connection).has_table("hydra_meta"):
-        _check_version(_meta(connection.execute(text(_READ_META)).all()))
+        _meta(connection.execute(text(_READ_META)).all())
         return  # opening writes nothing, so a damaged store is kept as it was found
     for statement in _CREATE:
         connection.execute(text(statement))
@@ -308,13 +307,12 @@ def _migrate(connection: Connection) -> None:
 
 
 def _meta(rows: Sequence[Any]) -> dict[str, str]:
-    return {str(name): str(value) for name, value in rows}
-
-
-def _check_version(meta: Mapping[str, str]) -> None:
+    """What the store says of itself. Raises `Unusable` for another Hydra's, whenever it came."""
+    meta = {str(name): str(value) for name, value in rows}
     schema = meta.get("schema", "")
     if schema != str(SCHEMA_VERSION):
         raise Unusable(
             f"it is of schema {schema[:20] or 'unknown'}, and this Hydra knows {SCHEMA_VERSION}; "
             "update Hydra, name another store or delete this one"
         )
+    return meta

@@ -125,6 +125,35 @@ def test_a_store_of_another_schema_is_left_alone(fake, lived, caplog, schema):
     assert "update Hydra" in caplog.text
 
 
+def test_a_store_that_a_newer_hydra_takes_over_is_left_to_it(fake, lived, caplog):
+    """Its schema changes under a running process: that one writes no more into it."""
+    with opened(fake, lived) as hydra:
+        hydra.chat("hello")
+        assert hydra._memory._keeper._kept()
+        with sqlite3.connect(lived) as connection:
+            connection.execute("UPDATE hydra_meta SET value = '2' WHERE name = 'schema'")
+            before = connection.execute("SELECT * FROM hydra_state").fetchall()
+        assert hydra.chat("again").kind == "full"
+        hydra._memory._keeper._kept()
+        assert connection.execute("SELECT * FROM hydra_state").fetchall() == before
+        connection.close()
+    assert caplog.text.count("cannot be used") == 1
+
+
+def test_tables_that_vanish_are_made_anew(fake, lived):
+    """Somebody dropped them under a running process: what it knows is stored again."""
+    with opened(fake, lived) as hydra:
+        hydra.chat("hello")
+        assert hydra._memory._keeper._kept()
+        with sqlite3.connect(lived) as connection:
+            for table in ("meta", "state", "errors"):
+                connection.execute(f"DROP TABLE hydra_{table}")
+        connection.close()
+        hydra.chat("again")
+        assert [hydra._memory._keeper._kept() for _ in range(2)] == [False, True]
+    assert len(StateFile(lived).peek().sections["deployments"]) == 2
+
+
 def test_a_foreign_database_loses_nothing(fake, path):
     """Tables of somebody else stay as they are, also one that has our table's name."""
     path.parent.mkdir()
