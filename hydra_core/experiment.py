@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 import uuid
@@ -10,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, fields
-from itertools import accumulate, count
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from hydra_core.assignment import nearest
 from hydra_core.errors import ConfigError, HydraError, InvalidArgument
 from hydra_core.messages import Chunk, Message, Reply
 from hydra_core.request import listed
@@ -62,7 +62,6 @@ class Experiment:
         self.name = name
         self._variants = _checked(name, variants)
         self._weights = _weighted(name, self._variants, weights)
-        self._sums = list(accumulate(self._weights[v] for v in sorted(self._variants)))
         self._scores = {variant: Score() for variant in self._variants}
         self._lock = threading.Lock()
         self._numbers = count(1)
@@ -82,12 +81,7 @@ class Experiment:
 
     def assign(self, unit: str) -> str:
         """The variant of this unit (a user, a session, a document), always the same one."""
-        digest = hashlib.sha256(f"{self.name}\0{unit}".encode("utf-8", "surrogatepass")).digest()
-        place = int.from_bytes(digest[:8], "big") / 2**64 * self._sums[-1]
-        names = sorted(self._variants)
-        return next(
-            (name for name, end in zip(names, self._sums, strict=True) if place < end), names[-1]
-        )
+        return nearest(self.name, unit, self._weights)
 
     def chat(
         self, messages: str | list[Message], *, unit: str | None = None, **arguments: Any

@@ -12,6 +12,7 @@ import pytest
 
 from hydra_core import Hydra
 from hydra_core.errors import ConfigError, HydraClosed, PoolExhausted, RequestRejected
+from hydra_core.experiment import Experiment
 from hydra_core.testing import FakeProvider
 from hydra_core.trial import UNITS, Observation, Score, compared
 
@@ -76,6 +77,15 @@ def test_weights_say_how_often_a_variant_is_drawn(hydra):
     trial = hydra.experiment("w", ["a", "b"], weights={"a": 1, "b": 3})
     drawn = Counter(trial.assign(f"user-{n}") for n in range(4000))
     assert abs(drawn["a"] - 1000) < 3 * (4000 * 0.25 * 0.75) ** 0.5
+
+
+def test_a_variant_added_later_moves_only_whom_it_takes(hydra):
+    """A third of the units go to the third variant, and nobody else to another than before."""
+    before, after = hydra.experiment("w", ["b", "c"]), Experiment(hydra, "w", ["a", "b", "c"])
+    drawn = [(before.assign(f"u{n}"), after.assign(f"u{n}")) for n in range(3000)]
+    moved = [now for then, now in drawn if now != then]
+    assert set(moved) == {"a"}
+    assert abs(len(moved) - 1000) < 3 * (3000 * 2 / 9) ** 0.5
 
 
 def test_two_experiments_draw_independently(hydra):

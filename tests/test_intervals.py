@@ -20,8 +20,8 @@ def test_students_quantile_is_the_printed_one(freedom, printed):
 
 
 def test_units_seen_once_give_the_usual_interval():
-    """Without repeats the interval is the mean and t times s over the root of n."""
-    values = [0.3, 1.7, 2.2, 0.9, 1.1, 3.0, 2.5, 0.2, 1.4, 1.8]
+    """Without repeats or skew the interval is the mean and t times s over the root of n."""
+    values = [0.3, 1.7, 2.2, 0.9, 1.1, 2.7, 1.3, 0.8, 2.1, 1.9]
     found = interval(spread([(1, value) for value in values]))
     margin = 2.262 * stdev(values) / math.sqrt(10)
     assert found.mean == pytest.approx(fmean(values))
@@ -57,14 +57,30 @@ def verdicts(rng):
     return [(1, float(rng.random() < 0.9)) for _ in range(12)]
 
 
+def latencies(rng):
+    """Twelve calls of which a few are slow; true mean 1.2 s."""
+    return [(1, 0.2 + rng.expovariate(1.0)) for _ in range(12)]
+
+
 @pytest.mark.parametrize(
-    ("draw", "truth", "shares"), [(users, 5.0, False), (verdicts, 0.9, True)]
+    ("draw", "truth", "shares"),
+    [(users, 5.0, False), (verdicts, 0.9, True), (latencies, 1.2, False)],
 )
 def test_intervals_hold_the_truth_as_often_as_they_say(draw, truth, shares):
     """At least 92 of 100 seeded experiments hold it, with repeated users and all-right runs too."""
     rng = random.Random(20)
     held = sum(covered(rng, draw, truth, shares=shares) for _ in range(1000))
     assert held >= 920
+
+
+def test_the_interval_of_skewed_values_is_longer_on_the_long_side():
+    """What was seen of a few slow calls leaves room for slower ones, and less for faster."""
+    found = interval(spread([(1, value) for value in (1.0,) * 9 + (4.0,) * 3]))
+    assert found.high - found.mean > 1.5 * (found.mean - found.low) > 0.0
+    mirrored = interval(spread([(1, -value) for value in (1.0,) * 9 + (4.0,) * 3]))
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+    same = interval(spread([(1, 0.1)] * 12))
+    assert (same.low, same.high) == pytest.approx((0.1, 0.1))
 
 
 def test_one_user_asking_often_is_one_witness():
