@@ -79,7 +79,7 @@ def _skewness_of_mean(off: Sequence[float], squares: float) -> float:
     if n < ENOUGH_UNITS or squares <= 0.0:
         return 0.0
     cubes = sum(error**3 for error in off)
-    return cubes * math.sqrt(n) * (n - 1) ** 0.5 / (n - 2) / squares**1.5
+    return cubes * math.sqrt(n * (n - 1)) / (n - 2) / math.sqrt(squares) ** 3
 
 
 def interval(of: Spread, confidence: float = CONFIDENCE) -> Estimate:

@@ -146,7 +146,10 @@ class ResponseCache:
     def _other(self, alike: Callable[[], str] | None) -> CachedReply | None:
         """The last reply to a request that is alike."""
         pointer = None if alike is None else self.get(pointing(alike()))
-        return None if pointer is None else self.get(str(pointer.reply_json.get("as")))
+        found = None if pointer is None else self.get(str(pointer.reply_json.get("as")))
+        if pointer is None or found is None or found.at > pointer.at:
+            return None  # what came after it was for that request alone, as a cut answer is
+        return found
 
     def _near(self, fingerprint: str) -> tuple[bytes, float] | None:
         """The reply, or the pointer to one, in memory."""

@@ -420,6 +420,18 @@ def test_a_pointer_is_found_where_nobody_writes_the_file(tmp_path):
     assert cache.recall("other", lambda: "name") == CachedReply({"text": "first"}, NOW)
 
 
+@pytest.mark.parametrize("kept", ["memory", "file"])
+def test_a_pointer_means_the_reply_it_came_with(tmp_path, kept):
+    """A later reply that was for its own request alone is none to a request that is alike."""
+    url = "memory" if kept == "memory" else f"sqlite:///{tmp_path / 'cache.db'}"
+    cache = ResponseCache(url, redact=redact, clock=lambda: NOW)
+    cache.put("one", "question", {"text": "whole"}, NOW, alike=lambda: "name")
+    assert cache.recall("other", lambda: "name") == CachedReply({"text": "whole"}, NOW)
+    cache.put("one", "question", {"text": "cut"}, NOW + 1)
+    assert cache.recall("one", lambda: "name") == CachedReply({"text": "cut"}, NOW + 1)
+    assert cache.recall("other", lambda: "name") is None
+
+
 def test_a_reply_that_cannot_be_prepared_costs_no_other(tmp_path):
     """A row that cannot be worked out is passed over by the writer and by every reader."""
     cache = opened(tmp_path / "cache.db")
