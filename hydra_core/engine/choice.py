@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from hydra_core.engine.size import Size
     from hydra_core.engine.strategy import Rank
 
-# A choice looks at this many ready deployments, those used longest ago. Power of two
-# choices already comes close to looking at all; eight make small pools exact.
+# A choice looks at this many ready deployments: the one chosen last and others in turn. Power
+# of two choices already comes close to looking at all; eight make small pools exact.
 _SAMPLE: Final = 8
-# A strategy that promises the first, the cheapest or the fastest owes a longer look.
-_STRICT: Final = frozenset({"priority", "cheapest", "fastest", "least_used", "least_busy"})
+# A strategy that promises the first, the cheapest or the best owes a longer look.
+_STRICT: Final = frozenset(STRATEGIES) - {"adaptive", "round_robin"}
 _STRICT_SAMPLE: Final = 64
 # Who waits for no moment stands in no order: among those a longer look is worth while.
 _LONG_LOOK: Final = 48
@@ -59,6 +59,7 @@ class Chooser:
         self._rank = STRATEGIES[strategy]
         self._explores = strategy in EXPLORERS
         self._sample = _STRICT_SAMPLE if strategy in _STRICT else _SAMPLE
+        self._seen = NEVER if strategy == "round_robin" else self._sample
         self._rotate_at = rotate_at
         self._rosters: dict[Deployment, list[Roster]] = {d: [] for d in deployments}
         self.stirred: set[QuotaGroup] = set()  # what changed since those who wait were served
@@ -87,7 +88,7 @@ class Chooser:
             roster = self._roster(tier, size)
             choice = self._best(roster, size, avoid, claimed, now)
             if choice is not None:
-                roster.ready.move_to_end(choice.deployment)
+                roster.served(choice.deployment, self._seen)
                 return choice
         return None
 

@@ -1,9 +1,10 @@
 """Who is ready and who rests until when, without looking at everybody.
 
 A roster serves the requests of one size class on one tier of deployments. Ready
-ones stand in the order of last use; resting ones in a heap by the moment they may
-start again; held ones wait for no moment but for a change (a call to end, a key to be
-mended). A deployment found unable to start is moved once per rest, so the cost of a
+ones stand in the order of last use (of more than a choice looks at, the one chosen last
+stands first, and the others come into view in turn); resting ones in a heap by the moment
+they may start again; held ones wait for no moment but for a change (a call to end, a key
+to be mended). A deployment found unable to start is moved once per rest, so the cost of a
 choice does not grow with the number of keys.
 """
 
@@ -11,8 +12,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
+from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from hydra_core.engine.strategy import EXPLORE_EVERY
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -22,6 +26,10 @@ if TYPE_CHECKING:
 
 # So many outdated entries are let stand in the heap before it is cleared of them.
 _SPARE: Final = 64
+# Among so many the one used longest ago is brought into view for a choice that explores: as
+# many as can leave the view between two such choices, so that none is passed over for good.
+_WIDE: Final = 2 * EXPLORE_EVERY
+_last_used = attrgetter("last_used")
 
 
 class Roster:
@@ -45,6 +53,22 @@ class Roster:
             if self.until.get(deployment) == at:
                 del self.until[deployment]
                 self.ready[deployment] = None
+
+    def served(self, chosen: Deployment, seen: float) -> None:
+        """It was chosen among the first `seen`: of more, it stays in view, and others come into it.
+
+        So the best is soon known, and kept, in a pool of any size.
+        """
+        ready = self.ready
+        if len(ready) <= seen:
+            ready.move_to_end(chosen)
+            return
+        ready.move_to_end(next(iter(ready)))
+        ready.move_to_end(next(iter(ready)))
+        ready.move_to_end(chosen, last=False)
+        if self.turn % EXPLORE_EVERY == EXPLORE_EVERY - 1:  # the next choice explores
+            oldest = min(islice(ready, _WIDE), key=_last_used)
+            ready.move_to_end(oldest, last=False)
 
     def rest(self, deployment: Deployment, at: float) -> None:
         """It cannot start before `at` (`NEVER`: not until something about it changes)."""

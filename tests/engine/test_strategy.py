@@ -209,6 +209,43 @@ def test_a_key_that_failed_for_a_while_returns(make_pool, strategy):
     assert Counter(keys[-100:])["k2"] > 40
 
 
+CHEAP = {
+    "cheap": {"input_usd": 1.0, "output_usd": 1.0},
+    "m": {"input_usd": 2.0, "output_usd": 2.0},
+}
+
+
+@pytest.mark.parametrize(("strategy", "best"), [("priority", "k1"), ("cheapest", "k90")])
+def test_a_strategy_keeps_its_promise_in_a_large_pool(make_pool, strategy, best):
+    """The first, or the cheapest, of a hundred keys is used as it is of three, once it was met."""
+    rows = [{} for _ in range(100)]
+    rows[89] = {"provider": "b", "models": ["cheap"]}
+    pool = make_pool(rows, strategy=strategy, facts=CHEAP)
+    keys_of(pool, 30)
+    assert set(keys_of(pool, 100)) == {best}
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive", "fastest"])
+@pytest.mark.parametrize("count", [29, 64])
+def test_most_calls_go_to_the_better_keys_of_many(make_pool, strategy, count):
+    """A quarter of the keys is quick: it gets nine of ten calls, wherever its keys stand."""
+    pool = make_pool([{} for _ in range(count)], strategy=strategy)
+    quick = {f"k{n + 1}" for n in range(count * 3 // 4, count)}
+    served(pool, lambda key: 0.5 if key in quick else 20.0, 4 * count)
+    keys, _ = served(pool, lambda key: 0.5 if key in quick else 20.0, 1000, 1e6)
+    assert sum(key in quick for key in keys) > 850
+
+
+@pytest.mark.parametrize("strategy", ["score", "adaptive", "fastest"])
+@pytest.mark.parametrize("count", [29, 57, 97, 113])
+def test_every_key_of_many_is_asked_again(make_pool, strategy, count):
+    """One in 32 calls explores, and none is passed over for good, however many there are."""
+    pool = make_pool([{} for _ in range(count)], strategy=strategy)
+    _, now = served(pool, lambda key: 20.0 if key == "k15" else 0.5, 10 * count)
+    keys, _ = served(pool, lambda key: 20.0 if key == "k15" else 0.5, 1024, now)
+    assert 1 <= Counter(keys)["k15"] <= 32
+
+
 @pytest.mark.parametrize("strategy", ["score", "adaptive", "fastest"])
 def test_an_unseen_key_is_tried(make_pool, strategy):
     """Who was never used is thought well of, and is tried at once."""
