@@ -80,7 +80,8 @@ def _score(deployment: Deployment, now: float, wall: float) -> dict[str, float |
     return {
         "reliability": score.reliability,
         "latency": score.latency,
-        "quality": score.quality,
+        "quality": score.sense,
+        "form": score.form,
         "troubled_at": None if troubled is None else wall + troubled - now,
     }
 
@@ -91,7 +92,8 @@ class Known:
 
     reliability: float
     latency: float | None
-    quality: float
+    sense: float
+    form: float
     troubled_ago: float | None
     rests: tuple[tuple[str, float, Fault], ...]
     group: GroupCount
@@ -124,7 +126,8 @@ def known_of(row: Mapping[str, Any], wall: float, scale: float) -> Known | None:
         return Known(
             reliability=plain_number(score["reliability"], 0.0, 1.0),
             latency=None if latency is None else plain_number(latency, 0.0, _SLOWEST),
-            quality=plain_number(score["quality"], 0.0, 1.0),
+            sense=plain_number(score["quality"], 0.0, 1.0),
+            form=plain_number(score.get("form", 1.0), 0.0, 1.0),  # older rows have none
             troubled_ago=None if troubled is None else max(0.0, present - troubled),
             rests=tuple(
                 (scope, NEVER if until is None else float(until) - present, Fault(fault))
@@ -152,7 +155,8 @@ def tell(deployment: Deployment, known: Known, now: float, *, hopeful: bool) -> 
     deployment.score.recall(
         reliability=known.reliability,
         latency=known.latency,
-        quality=known.quality,
+        sense=known.sense,
+        form=known.form,
         troubled_at=None if ago is None else now - ago,
     )
     scopes = _scopes(deployment)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.strategy import EXPLORE_EVERY
@@ -29,7 +28,6 @@ _SPARE: Final = 64
 # Among so many the one used longest ago is brought into view for a choice that explores: as
 # many as can leave the view between two such choices, so that none is passed over for good.
 _WIDE: Final = 2 * EXPLORE_EVERY
-_last_used = attrgetter("last_used")
 
 
 class Roster:
@@ -67,7 +65,7 @@ class Roster:
         ready.move_to_end(next(iter(ready)))
         ready.move_to_end(chosen, last=False)
         if self.turn % EXPLORE_EVERY == EXPLORE_EVERY - 1:  # the next choice explores
-            oldest = min(islice(ready, _WIDE), key=_last_used)
+            oldest = min(islice(ready, _WIDE), key=lambda deployment: deployment.last_used)
             ready.move_to_end(oldest, last=False)
 
     def rest(self, deployment: Deployment, at: float) -> None:

@@ -4,7 +4,9 @@ score = sum(weight * part), weights summing to 1, every part in 0..1:
 
 - reliability: exponentially weighted share of calls that went well
 - speed: 1 / (1 + latency / `_TYPICAL`), latency in seconds, exponentially weighted
-- quality: exponentially weighted feedback, and signs of form (hydra_core.engine.quality)
+- quality: the lesser of two, both exponentially weighted: sense, which readers judge by
+  feedback, and form, of which there are signs (hydra_core.engine.quality). What is well
+  formed may be wrong, so the one does not make up for the other
 - recency: 1 - exp(-t / `_FORGET`), t seconds since the last fault (1 if there was none)
 """
 
@@ -51,9 +53,10 @@ class Score:
     __slots__ = (
         "_steady",
         "_weights",
+        "form",
         "latency",
-        "quality",
         "reliability",
+        "sense",
         "steady_grade",
         "troubled_at",
     )
@@ -61,7 +64,8 @@ class Score:
     def __init__(self, weights: ScoreWeights) -> None:
         self.reliability = 1.0
         self.latency: float | None = None
-        self.quality = 1.0
+        self.sense = 1.0
+        self.form = 1.0
         self.troubled_at: float | None = None
         self._weights = weights
         self._steady = 0.0
@@ -92,12 +96,12 @@ class Score:
 
     def judged(self, quality: float) -> None:
         """A reader's opinion of one reply, 0..1."""
-        self.quality += _STEP * (quality - self.quality)
+        self.sense += _STEP * (quality - self.sense)
         self._settle()
 
     def glanced(self, quality: float) -> None:
-        """A sign of one reply's quality that nobody read it for, 0..1."""
-        self.quality += _GLANCE * (quality - self.quality)
+        """How far one reply had the form that was asked for, 0..1."""
+        self.form += _GLANCE * (quality - self.form)
         self._settle()
 
     def recall(
@@ -105,15 +109,22 @@ class Score:
         *,
         reliability: float,
         latency: float | None,
-        quality: float,
+        sense: float,
+        form: float,
         troubled_at: float | None,
     ) -> None:
         """Take over the opinion that an earlier process formed."""
         self.reliability = reliability
         self.latency = latency
-        self.quality = quality
+        self.sense = sense
+        self.form = form
         self.troubled_at = troubled_at
         self._settle()
+
+    @property
+    def quality(self) -> float:
+        """The lesser of sense and form, 0..1."""
+        return min(self.sense, self.form)
 
     def value(self, now: float) -> float:
         """The whole opinion, 0..1."""

@@ -178,7 +178,7 @@ def mark(deployment: Deployment) -> tuple[float, ...]:
         deployment.in_flight,
         deployment.failures,
         deployment.hard_until,
-        deployment.score.quality,
+        deployment.score.sense,
     )
 
 

@@ -75,6 +75,21 @@ def test_a_sign_of_form_weighs_less_than_a_reader():
     assert 1.0 > seen.quality > 0.9 > read.quality
 
 
+def test_a_good_form_does_not_make_up_for_what_a_reader_said():
+    """However many replies parse, only a reader takes back that one was wrong; nor the reverse."""
+    read, formed = Score(ScoreWeights()), Score(ScoreWeights())
+    read.judged(0.0)
+    formed.glanced(0.0)
+    low = read.quality, formed.quality
+    for _ in range(60):
+        read.glanced(1.0)
+        formed.judged(1.0)
+    assert (read.quality, formed.quality) == low
+    for _ in range(60):
+        read.judged(1.0)
+    assert read.quality > 0.99
+
+
 @pytest.fixture
 def asked(make_pool, make_world):
     """Ask once for JSON of keys that answer as told: (keys asked, the end, the pool)."""

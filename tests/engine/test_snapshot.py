@@ -240,11 +240,13 @@ def test_opinions_and_ratios_are_remembered_and_doubts_are_not(make_pool):
     deployment = first.deployments[0]
     first.manager.passed(first.lease(0.0), 3.0)
     first.manager.judged("acme", "m", "k1", 0.5)
+    deployment.score.glanced(0.2)
     first.fail(first.lease(0.0), 10.0, Fault.OVERLOADED)
     deployment.model.tokens_per_char, deployment.model.usual_output = 0.4, 99.0
     later = reborn(make_pool, [{}], stored(first, 11.0), wall=WALL + 100.0).deployments[0]
     assert later.score.value(5.0) == pytest.approx(deployment.score.value(111.0))
-    assert (later.score.latency, later.score.quality) == (3.0, deployment.score.quality)
+    assert (later.score.latency, later.score.sense) == (3.0, deployment.score.sense)
+    assert later.score.form == deployment.score.form == pytest.approx(0.96)
     assert (later.model.tokens_per_char, later.model.usual_output) == (0.4, 99.0)
     assert not later.rests_at(5.0)
 
