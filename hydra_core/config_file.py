@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from hydra_core.environment import told
 from hydra_core.errors import ConfigError
 from hydra_core.vault import shape
 
@@ -23,7 +24,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """The content of a `.toml` or `.json` file. Raises ConfigError with the line, not the text."""
     parsed = _parsed(path.expanduser())
     if isinstance(parsed, str):
-        raise ConfigError(f"configuration file {path}: {parsed}")
+        raise ConfigError(f"configuration file {told(path)}: {parsed}")
     return parsed
 
 
@@ -31,7 +32,7 @@ def _parsed(path: Path) -> dict[str, Any] | str:
     """The table, or what is wrong: an exception raised here would hold the text in its frame."""
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
-        return f"its name must end in {' or '.join(_PARSERS)}"
+        return f"its name must end in {' or '.join(_PARSERS)} (a key is no file: set its variable)"
     try:
         if path.stat().st_size > _LARGEST:
             return f"it is larger than {_LARGEST} bytes, so it can be no configuration"

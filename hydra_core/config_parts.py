@@ -59,7 +59,8 @@ MASKED = PlainSerializer(
 SecretText = Annotated[Secret, BeforeValidator(as_secret), MASKED]
 Name = Annotated[str, BeforeValidator(lambda v: _no_key(v) if isinstance(v, str) else v)]
 Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
+_MOST = 10**15  # beyond any quota, and below what a float holds exactly
+Count = Annotated[int, Field(gt=0, le=_MOST)]
 Usd = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0)]
 

@@ -16,7 +16,7 @@ from hydra_core import catalog
 from hydra_core.base_url import problem_with
 from hydra_core.config_errors import Problem
 from hydra_core.errors import ConfigError
-from hydra_core.vault import FoundKey, find_keys
+from hydra_core.vault import FoundKey, find_keys, looks_like_key, shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ def read(
         return real
     found = _env_file(path_of(env_file, "an environment file"))
     if isinstance(found, str):
-        raise ConfigError(f"environment file {env_file}: {found}")
+        raise ConfigError(f"environment file {told(Path(env_file))}: {found}")
     return {**found, **real}
 
 
@@ -55,6 +55,12 @@ def path_of(given: object, what: str) -> Path:
         else:
             return path
     raise ConfigError(f"{what} is named by a path, a text or a Path; this one can be no path")
+
+
+def told(path: Path) -> str:
+    """A path as an error may repeat it: not when it is a key that was given in its place."""
+    text = str(path)
+    return shape(text) if path.name == text and looks_like_key(text) else text
 
 
 def providers(environ: Mapping[str, str]) -> list[dict[str, Any]]:

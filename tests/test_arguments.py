@@ -199,3 +199,15 @@ def test_what_nests_too_deep_is_rejected(hydra, name):
     form = {"type": "object", "function": {"name": "f", "parameters": deep}}
     with pytest.raises(RequestRejected, match="written as JSON"):
         hydra.chat("hello", **{name: [form] if name == "tools" else form})
+
+
+TOO_MUCH = ({"limits": {"tpm": HUGE}}, {"budget": {"tokens_per_day": HUGE}})
+
+
+@pytest.mark.parametrize("setting", TOO_MUCH)
+def test_a_limit_that_nothing_counts_is_refused(fake, setting):
+    """It would be found out in the midst of a call, or when the process ends."""
+    (row,) = fake.config()["providers"]
+    row["keys"][0].update(setting)
+    with pytest.raises(ConfigError, match="less than or equal to"):
+        Hydra({"providers": [row]})

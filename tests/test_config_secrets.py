@@ -142,6 +142,14 @@ def test_an_error_of_the_environment_shows_no_key(environ):
     assert leaks(frames(caught.value)) == []
 
 
+def test_a_key_in_place_of_a_path_is_not_repeated():
+    """Whoever hands over a key where a file is meant reads what to do, and no log has the key."""
+    for door in (load, HydraConfig.from_file, HydraConfig.from_env):
+        with pytest.raises(ConfigError) as caught:
+            door(CANARY)
+        assert leaks(str(caught.value)) == []
+
+
 def test_no_dump_of_a_good_configuration_shows_a_key():
     """Printing, dumping, JSON, the schema and the resolved form show names only."""
     config = HydraConfig.from_env(

@@ -23,7 +23,9 @@ class Parameters:
 
     `reasoning_models` is a pattern; models that match it refuse
     `reasoning_drop` too, and want `reasoning_rename`. `ceilings` are the
-    largest accepted values. `stream_usage` False: `stream_options` is refused.
+    largest accepted values. `message_drop` are fields of a message that are refused: a
+    conversation may have begun with another provider, whose answers have fields of their own.
+    `stream_usage` False: `stream_options` is refused.
     `call_ids_of_nine`: ids of tool calls must be nine letters or digits.
     `signed_calls`: newer models want a signature with the calls that they are shown.
     `json_by_tool`: `response_format` is ignored, and a tool takes its place.
@@ -35,7 +37,7 @@ class Parameters:
     reasoning_drop: frozenset[str] = frozenset()
     reasoning_rename: tuple[tuple[str, str], ...] = ()
     ceilings: tuple[tuple[str, float], ...] = ()
-    message_names: bool = True
+    message_drop: frozenset[str] = frozenset()
     stream_usage: bool = True
     nests_extra_body: bool = False
     call_ids_of_nine: bool = False
@@ -63,9 +65,10 @@ class Parameters:
 
     def fit_messages(self, messages: list[Message], model: str) -> list[Message]:
         """The messages as this model of the vendor accepts them; the same list if they fit."""
-        if not self.message_names and any("name" in message for message in messages):
+        unwanted = self.message_drop
+        if unwanted and not all(unwanted.isdisjoint(message) for message in messages):
             messages = [
-                {name: value for name, value in message.items() if name != "name"}
+                {name: value for name, value in message.items() if name not in unwanted}
                 for message in messages
             ]
         if self.call_ids_of_nine:

@@ -130,7 +130,7 @@ _ALL: Final = (
         _GROQ_LAYOUT,
         parameters=Parameters(
             drop=frozenset({"logprobs", "top_logprobs", "logit_bias", "n"}),
-            message_names=False,
+            message_drop=frozenset({"name", "reasoning_content"}),
         ),
         hint_words=r"in organization `?(org_\w+)",
     ),
@@ -189,10 +189,15 @@ _ALL: Final = (
             ),
             rename=(("seed", "random_seed"), ("max_completion_tokens", "max_tokens")),
             stream_usage=False,
+            message_drop=frozenset({"reasoning_content", "reasoning"}),
             call_ids_of_nine=True,
         ),
     ),
-    Vendor("cerebras", _CEREBRAS_LAYOUT),
+    Vendor(
+        "cerebras",
+        _CEREBRAS_LAYOUT,
+        parameters=Parameters(message_drop=frozenset({"reasoning_content"})),
+    ),
     Vendor(
         "together",
         # Stated per second; `remaining` may exceed `limit`, because limits move with use.

@@ -128,6 +128,24 @@ def test_names_in_messages():
     assert encode("openai", messages=named)["messages"] == named
 
 
+@pytest.mark.parametrize(
+    ("vendor", "kept"),
+    [
+        ("groq", {"reasoning"}),
+        ("cerebras", {"reasoning"}),
+        ("mistral", set()),
+        ("deepseek", {"reasoning", "reasoning_content"}),
+    ],
+)
+def test_a_conversation_that_began_elsewhere(vendor, kept):
+    """The thoughts of another provider's answer are not sent where they would be refused."""
+    answer = {"role": "assistant", "content": "Hi", "reasoning": "Hm", "reasoning_content": "Hm"}
+    messages = [{"role": "user", "content": "Ahoy"}, answer, {"role": "user", "content": "Why?"}]
+    sent = encode(vendor, messages=messages)["messages"]
+    assert set(sent[1]) == {"role", "content"} | kept
+    assert [sent[0], sent[2]] == [messages[0], messages[2]]
+
+
 def test_mistrals_call_ids():
     """Call ids become nine letters and digits, alike in the call and in its result."""
     messages = [
