@@ -56,6 +56,7 @@ class StreamRecord:
         "_prompt_tokens",
         "_reader",
         "_text",
+        "_thinking",
         "_thoughts",
         "_usage",
         "_veil",
@@ -86,6 +87,7 @@ class StreamRecord:
         self._usage: Usage | None = None
         self._finish_reason: str | None = None
         self._text: list[str] = []
+        self._thinking = False
         self._thoughts: list[str] = []  # those that were not handed on yet
         self.shown = False
         self.answer: Answer | None = None
@@ -140,6 +142,7 @@ class StreamRecord:
             self._finish_reason = self._veil.word(event.finish_reason)
         text = self._veil.text(event.text)
         if event.reasoning:
+            self._thinking = True
             self._thoughts.append(self._veil.thought(event.reasoning))
             if self.shown and not event.content:
                 self._show("", (), chunks)
@@ -156,10 +159,7 @@ class StreamRecord:
         self.shown = True
         if text:
             self._text.append(text)
-        if text or calls:
-            self._thoughts.append(self._veil.thoughts_rest())
-        reasoning = "".join(self._thoughts)
-        self._thoughts.clear()
+        reasoning = self._thought(ended=bool(text or calls)) if self._thinking else ""
         chunks.append(
             Chunk(
                 text=text,
@@ -171,10 +171,20 @@ class StreamRecord:
             )
         )
 
+    def _thought(self, *, ended: bool) -> str:
+        """The reasoning that was not handed on yet; `ended`: now the answer goes on."""
+        if ended:
+            self._thinking = False
+            self._thoughts.append(self._veil.thoughts_rest())
+        told = "".join(self._thoughts)
+        self._thoughts.clear()
+        return told
+
     def _end(self, verdict: Verdict | None, chunks: list[Chunk]) -> None:
-        rest, thoughts = self._veil.rest(), self._veil.thoughts_rest()
-        self._thoughts.append(thoughts)
-        if (rest or thoughts) and (self.shown or verdict is None):
+        rest = self._veil.rest()
+        if self._thinking:
+            self._thoughts.append(self._veil.thoughts_rest())
+        if (rest or any(self._thoughts)) and (self.shown or verdict is None):
             self._show(rest, (), chunks)
         text = self.text
         if verdict is None:

@@ -233,8 +233,9 @@ def test_a_raising_transport_fails_one_attempt_and_tells_nothing(
 ):
     """What a transport raises is a fault of that attempt: in the trail, without its words."""
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("hydra_core.drive.transport.make_transport", lambda _: Raising())
-    monkeypatch.setattr("hydra_core.drive.transport.make_async_transport", lambda _: ARaising())
+    made = "hydra_core.drive.transport.make"
+    monkeypatch.setattr(f"{made}_transport", lambda *_, **__: Raising())
+    monkeypatch.setattr(f"{made}_async_transport", lambda *_, **__: ARaising())
     sinks = {}
     config = serve(KEYS).config(cache=False, max_wait=0.0)
     for door in DOORS:
