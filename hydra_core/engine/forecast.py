@@ -1,14 +1,15 @@
-"""When those who wait will have started: who stands ahead against what the limits give back.
+"""Who surely starts too late: who stands ahead against what the limits give back.
 
 Nobody is booked in advance. Each limit is read as a flow: so many permits now, so many
 more at known moments, and from then on what is taken returns after the limit's own period.
 How many requests have started by a moment is the least that any limit of a group allows,
-summed over the groups; the wait is the first moment at which that covers everybody ahead.
+summed over the groups. That is the most that may be, in less time than to say when somebody
+starts (`rehearsal`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from math import floor, inf, log2
@@ -33,13 +34,10 @@ if TYPE_CHECKING:
     from hydra_core.engine.windows import Window
 
 # A large pool is judged by this many of its groups, taken evenly; and a limit by this many
-# of its next returns, the rest of them counted as coming last.
+# bunches of its next returns, each as if all of it came with its first.
 _GROUPS: Final = 32
 _RETURNS: Final = 64
-# Moments at which starts are counted: from 50 ms to two days, each a tenth after the last.
-_MOMENTS: Final = tuple(0.05 * 1.1**step for step in range(160))
-_HALVINGS: Final = 8  # of the tenth between two of them: right to a minute in half a day,
-_RIGHT: Final = 0.05  # and no better than to so many seconds
+_LISTED: Final = 4096
 _ALIKE: Final = 1.1
 _STAY: Final = 0.8  # of those ahead so many are sure to stay, less one
 _ROUNDING: Final = 1e-6
@@ -186,50 +184,17 @@ class Forecast:
         self._counted: dict[tuple[object, ...], float] = {}
 
     def covers(self, demand: Demand, size: Size, seconds: float) -> bool:
-        """True when all of a demand may have started after so many seconds."""
-        loads = demand.loads if not demand.whole else demand.loads[:1]
-        return all(
-            self._starts(seconds, size, unit, whole=demand.whole) >= demand.count(unit) - _ROUNDING
-            for unit, _ in loads
-        )
-
-    def seconds(self, size: Size, demand: Demand) -> float:
-        """How long until all of a demand has started, at most two days; `size` is the last's.
+        """True when all of a demand may have started after so many seconds; `size` is the last's.
 
         Requests of several sizes fit, split among groups at will, exactly when for each of
         those sizes the groups can start as many of it as all of them amount to, a larger
         one counting as one: the dual of filling groups with two limits each.
         """
-        wait = 0.0
-        for unit, _ in demand.loads if not demand.whole else demand.loads[:1]:
-            wait = self._until(demand.count(unit), size, unit, wait, whole=demand.whole)
-        return wait
-
-    def _until(self, count: float, size: Size, unit: float, least: float, *, whole: bool) -> float:
-        """How long until so many requests, `unit` times as large as `size`, have started.
-
-        No less than `least`: what is awaited anyway takes but one look.
-        """
-        count -= _ROUNDING
-        if self._starts(least, size, unit, whole=whole) >= count:
-            return least
-        low, high = bisect_left(_MOMENTS, least), len(_MOMENTS) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if self._starts(_MOMENTS[middle], size, unit, whole=whole) >= count:
-                high = middle
-            else:
-                low = middle + 1
-        before, by = max(least, _MOMENTS[low - 1] if low else 0.0), _MOMENTS[low]
-        for _ in range(_HALVINGS):
-            if by - before <= _RIGHT:
-                break
-            moment = (before + by) / 2
-            if self._starts(moment, size, unit, whole=whole) >= count:
-                by = moment
-            else:
-                before = moment
-        return by
+        loads = demand.loads if not demand.whole else demand.loads[:1]
+        return all(
+            self._starts(seconds, size, unit, whole=demand.whole) >= demand.count(unit) - _ROUNDING
+            for unit, _ in loads
+        )
 
     def _starts(self, seconds: float, size: Size, unit: float, *, whole: bool) -> float:
         """How many of such requests may have started after so many seconds."""
@@ -275,10 +240,11 @@ def _flow(window: Window, now: float) -> _Flow:
     if isinstance(window, FixedWindow):
         reset = max(0.0, window.resets_at - now) + guard_of(window.length)
         return _Flow(tokens, limit, room, window.length, (reset,), (limit,))
-    frees = sorted(window.frees(now, _RETURNS))
-    listed = sum(amount for _, amount in frees)
-    if limit - room - listed > 0.0:
-        frees.append((window.length, limit - room - listed))
-    moments = tuple(min(at, window.length) for at, _ in frees)
-    returned = tuple(accumulate(amount for _, amount in frees))
-    return _Flow(tokens, limit, room, window.length, moments, returned)
+    frees = sorted(window.frees(now, _LISTED))
+    if not frees:
+        return _Flow(tokens, limit, room, window.length, (), ())
+    by = list(accumulate(amount for _, amount in frees))
+    by[-1] = max(by[-1], limit - room)  # with those that are not listed
+    many = len(frees) // _RETURNS + 1
+    moments = tuple(min(at, window.length) for at, _ in frees[::many])
+    return _Flow(tokens, limit, room, window.length, moments, (*by[many - 1 :: many], by[-1]))

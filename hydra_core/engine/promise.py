@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.forecast import Forecast, demand_until
+from hydra_core.engine.rehearsal import Rehearsal
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -23,13 +24,21 @@ _AGE: Final = 0.03
 
 
 class Promises:
-    """Forecasts of the routes that somebody waits for, kept while they are good enough.
+    """Forecasts and rehearsals of the routes somebody waits for, kept while they are good enough.
 
     `waiting` are those routes, as they are now; `passes` interactive requests go before
     each batch one.
     """
 
-    __slots__ = ("_chooser", "_forecasts", "_passes", "_photographs", "_routes")
+    __slots__ = (
+        "_chooser",
+        "_forecasts",
+        "_passes",
+        "_photographs",
+        "_rehearsals",
+        "_routes",
+        "_shared",
+    )
 
     def __init__(self, chooser: Chooser, waiting: Collection[Route], passes: int) -> None:
         self._chooser = chooser
@@ -37,29 +46,42 @@ class Promises:
         self._passes = passes
         self._forecasts: dict[Route, list[Forecast]] = {}
         self._photographs: Sources = {}
+        self._rehearsals: dict[tuple[Route, int], Rehearsal] = {}
+        self._shared: dict[Route, tuple[Route, ...]] = {}
 
     def forget(self) -> None:
         """Somebody waits for another route than before, or nobody for one of them."""
         self._forecasts.clear()
+        self._rehearsals.clear()
+        self._shared.clear()
         if not self._routes:
             self._photographs.clear()
 
     def of(self, ticket: Ticket, now: float) -> float:
-        """When a ticket starts as far as is known, in monotonic seconds: if nobody ahead gives up.
+        """When a ticket starts as far as is known, in monotonic seconds; it need not stand in line.
 
-        It need not stand in line.
+        That is when it is sent if those before it stay and are served as their sizes, the
+        limits and the usual latency say. Who comes later and goes before it, and limits that
+        nobody stated, are not foreseen.
         """
         alone = self._alone(ticket, now)
         if alone == NEVER or not self._routes:
             return alone
-        if ticket.start < NEVER:
-            return ticket.start
-        forecasts = self._forecasts_of(ticket, now, since=-NEVER)
-        start = self._start(ticket, forecasts)
-        since = now - _AGE * (start - now)
-        if any(forecast.taken < since for forecast in forecasts):
-            start = self._start(ticket, self._forecasts_of(ticket, now, since))
-        return max(alone, start)
+        start = self._rehearsed(ticket, now, since=-NEVER)
+        if start < NEVER:
+            start = self._rehearsed(ticket, now, since=now - _AGE * (start - now))
+        return alone if start == NEVER else max(alone, start)
+
+    def _rehearsed(self, ticket: Ticket, now: float, since: float) -> float:
+        """When it starts by a rehearsal of `since` or later; kept while the line is as foreseen."""
+        routes = (ticket.route, *self._sharing(ticket.route))
+        queues = [queue for route in routes for queue in route.line.queues.values()]
+        asked = ticket.route, ticket.order[0]
+        known = self._rehearsals.get(asked)
+        if known is None or known.taken < since or not known.holds(queues, now):
+            known = Rehearsal(ticket, routes, queues, self._passes, now)
+            self._rehearsals[asked] = known
+        return known.start(ticket)
 
     def keeps(self, ticket: Ticket, limit: float, now: float) -> bool:
         """True unless the ticket will surely start after `limit`: less work than to say when."""
@@ -78,12 +100,6 @@ class Promises:
     def _alone(self, ticket: Ticket, now: float) -> float:
         return self._chooser.earliest(ticket.route, ticket.size, ticket.avoid, now)[0]
 
-    def _start(self, ticket: Ticket, forecasts: list[Forecast]) -> float:
-        return max(
-            forecast.now + forecast.seconds(ticket.size, self._demand(ticket, forecast))
-            for forecast in forecasts
-        )
-
     def _demand(self, ticket: Ticket, forecast: Forecast) -> Demand:
         queues = (queue for route in forecast.routes for queue in route.line.queues.values())
         return demand_until(ticket, queues, self._passes)
@@ -94,13 +110,20 @@ class Promises:
         known = self._forecasts.get(route)
         if known is not None and all(forecast.taken >= since for forecast in known):
             return known
-        groups = {deployment.group for deployment in route.deployments}
-        others = [
-            other
-            for other in self._routes
-            if other is not route and any(d.group in groups for d in other.deployments)
-        ]
+        others = self._sharing(route)
         sets = [(route,), (route, *others)] if others else [(route,)]
         made = [Forecast(routes, ticket.size, now, self._photographs, since) for routes in sets]
         self._forecasts[route] = made
         return made
+
+    def _sharing(self, route: Route) -> tuple[Route, ...]:
+        """The other routes with waiters that have groups in common with it."""
+        known = self._shared.get(route)
+        if known is None:
+            groups = {deployment.group for deployment in route.deployments}
+            known = self._shared[route] = tuple(
+                other
+                for other in self._routes
+                if other is not route and any(d.group in groups for d in other.deployments)
+            )
+        return known

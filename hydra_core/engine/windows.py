@@ -46,6 +46,11 @@ def guard_of(length: float) -> float:
     return min(GUARD, length * _GUARD_SHARE)
 
 
+def latest_of(length: float) -> float:
+    """How late, in seconds, a rolling window of this length dates what is not answered yet."""
+    return min(LATEST, length * _LATEST_SHARE)
+
+
 class Window(ABC):
     """One limit of a group: at most `limit` units of `kind` per `length` seconds.
 
@@ -159,7 +164,7 @@ class SlidingWindow(Window):
         self, kind: LimitKind, limit: float, length: float, *, configured: bool = True
     ) -> None:
         super().__init__(kind, limit, length, configured=configured)
-        self._guard = min(LATEST, length * _LATEST_SHARE)
+        self._guard = latest_of(length)
         self._charges: deque[Charge] = deque()  # steady until the first of them expires
 
     def used(self, now: float) -> float:

@@ -1,0 +1,164 @@
+"""A quota group as it will be while it starts one request after the other.
+
+Nothing here is booked: what the windows count now is taken down once, and then followed in
+thought. Each booking is given back as its provider's kind of limit gives back, and what a call
+booked and did not use when it ends, after the usual latency.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from hydra_core.engine.bucket import Bucket
+from hydra_core.engine.choice import need_of, rested_at
+from hydra_core.engine.deployment import mean_latency
+from hydra_core.engine.fixed_window import FixedWindow
+from hydra_core.engine.windows import guard_of, latest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hydra_core.engine.deployment import Deployment
+    from hydra_core.engine.quota import QuotaGroup
+    from hydra_core.engine.size import Size
+    from hydra_core.engine.windows import Window
+
+_RETURNS: Final = 1024  # of a limit's permits are known one by one, the others come last
+_ROUNDING: Final = 1e-6
+_AT_ONCE: Final = 0.001  # seconds that a call takes at least
+
+
+class _Limit:
+    """One limit as it will be: what is used at `at`, and when how much of that returns."""
+
+    __slots__ = ("_at", "_gone", "_lag", "_period", "_rate", "_returns", "_used", "limit")
+
+    def __init__(self, limit: float, now: float, *, period: float) -> None:
+        self.limit = limit
+        self._used = 0.0
+        self._at = now
+        self._period = period
+        self._lag = 0.0
+        self._rate = 0.0
+        self._returns: list[tuple[float, float]] = []
+        self._gone = 0  # so many of them have returned
+
+    @classmethod
+    def of(cls, window: Window, now: float) -> _Limit:
+        """A limit as it is now."""
+        made = cls(window.limit, now, period=window.length)
+        made._used = window.used(now)
+        if isinstance(window, Bucket):
+            made._rate, made._period = window.limit / window.length, inf
+            made._used = window.limit - window.room(now)
+        elif isinstance(window, FixedWindow):
+            made._period = -window.length
+            made._returns = [(window.resets_at + guard_of(window.length), inf)]
+        else:
+            made._lag = latest_of(window.length)
+            frees = window.frees(now, _RETURNS)
+            made._returns = sorted((now + after, amount) for after, amount in frees)
+            if (rest := made._used - sum(amount for _, amount in frees)) > _ROUNDING:
+                made._returns.append((now + window.length, rest))
+        return made
+
+    @classmethod
+    def slots(cls, group: QuotaGroup, most: int, latency: float, now: float) -> _Limit:
+        """The calls at once: those under way end one after the other, as far as one can know."""
+        made = cls(float(most), now, period=latency)
+        busy = min(group.in_flight, most)
+        made._used = float(busy)
+        made._returns = [(now + latency * (n + 1) / (busy + 1), 1.0) for n in range(busy)]
+        return made
+
+    def earliest(self, need: float) -> float:
+        """When so much more fits, if nothing is booked before."""
+        most = self.limit - need + _ROUNDING
+        used, at, rate = self._used, self._at, self._rate
+        for due, amount in islice(self._returns, self._gone, None):
+            if used <= most:
+                return at
+            if rate and at + (used - most) / rate <= due:
+                break
+            used, at = max(0.0, used - rate * (due - at) - amount), due
+        if used <= most:
+            return at
+        return at + (used - most) / rate if rate else inf
+
+    def used_by(self, moment: float) -> float:
+        """What of it is used then, if nothing is booked before."""
+        used, at = self._used, self._at
+        for due, amount in islice(self._returns, self._gone, None):
+            if due > moment:
+                break
+            used, at = max(0.0, used - self._rate * (due - at) - amount), due
+        return max(0.0, used - self._rate * (moment - at))
+
+    def book(self, booked: float, settled: float, start: float, latency: float) -> None:
+        """Somebody starts; whoever is booked after him starts no earlier."""
+        while self._gone < len(self._returns) and self._returns[self._gone][0] <= start:
+            due, amount = self._returns[self._gone]
+            self._gone += 1
+            self._used = max(0.0, self._used - self._rate * (due - self._at) - amount)
+            self._at = due
+            if amount == inf:
+                insort(self._returns, (due - self._period, inf), lo=self._gone)
+        self._used = max(0.0, self._used - self._rate * (start - self._at))
+        self._at = start
+        self._used += booked
+        if booked > settled:
+            insort(self._returns, (start + latency, booked - settled), lo=self._gone)
+        if 0.0 < self._period < inf:
+            returns = start + min(latency, self._lag) + self._period
+            insort(self._returns, (returns, settled), lo=self._gone)
+
+
+class Prospect:
+    """One quota group: when it could start a request, after those that it was given.
+
+    `members` are its keys in question; `usual` is the latency in seconds while none is known.
+    """
+
+    __slots__ = ("_at", "_latency", "_limits", "members", "started")
+
+    def __init__(
+        self, members: Sequence[Deployment], size: Size, usual: float, now: float
+    ) -> None:
+        self.members = members
+        self.started = 0
+        group = members[0].group
+        self._latency = max(_AT_ONCE, mean_latency(members) or usual)
+        self._at = max(now, min(rested_at(member, size, now)[0] for member in members))
+        # Each with what it counts: tokens, or requests; and whether it is but a guess.
+        self._limits = [
+            (_Limit.of(window, now), window.kind == "tokens", window.tentative)
+            for window in group.windows
+        ]
+        if group.concurrency is not None:
+            slots = _Limit.slots(group, group.concurrency, self._latency, now)
+            self._limits.append((slots, False, False))
+
+    def earliest(self, size: Size) -> tuple[float, float]:
+        """When it could start one more of this size, and the strain (see QuotaGroup.weigh)."""
+        start, booked = self._at, need_of(self.members[0], size)
+        worst = taken = 0.0
+        for limit, tokens, tentative in self._limits:
+            need = booked if tokens else 1.0
+            begin = limit.earliest(min(need, limit.limit) if tentative else need)
+            if begin > start:
+                start = begin
+            taken += need / limit.limit
+            worst = max(worst, (limit.used_by(start) + need) / limit.limit)
+        return start, worst + taken
+
+    def start(self, size: Size, start: float) -> None:
+        """It starts one of this size then."""
+        self.started += 1
+        self._at = start
+        booked = need_of(self.members[0], size)
+        settled = min(booked, self.members[0].model.usual_tokens(size))
+        for limit, tokens, _ in self._limits:
+            limit.book(*(booked, settled) if tokens else (1.0, 1.0), start, self._latency)

@@ -1,0 +1,124 @@
+"""What a refused call is told: the start it would have had, large or small, wherever it stood."""
+
+from __future__ import annotations
+
+import pytest
+
+from hydra_core.engine import promise
+from hydra_core.engine.rehearsal import Rehearsal
+from hydra_core.engine.steps import GiveUp, Park
+
+PATIENT = {"max_wait": 9000.0, "deadline": 9000.0}
+NOW = 1.0
+
+
+def told_and_true(world, ahead, last, **request):
+    """Seconds told to a call that will not wait, and those that its patient twin waits.
+
+    `ahead` are (tokens, priority), all come before it at one instant.
+    """
+    for tokens, priority in ahead:
+        world.ask(NOW, tokens, **{**request, "priority": priority}, **PATIENT)
+    world.run(NOW)
+    manager = world.pool.manager
+    step = world.pool.journey(NOW, last, max_wait=0.0, **request).next_step(manager, NOW)
+    assert isinstance(step, GiveUp)
+    world.ask(NOW, last, **PATIENT, **request)
+    world.run(NOW)
+    twin = world.begun[-1]
+    begun = []
+    judge = world._judge
+
+    def noting(lease, now):
+        if twin._lease is lease:
+            begun.append(now)
+        return judge(lease, now)
+
+    world._judge = noting
+    world.run()
+    return step.error.eta, begun[0] - NOW
+
+
+@pytest.mark.parametrize("shape", ["sliding", "bucket", "fixed"])
+@pytest.mark.parametrize(
+    ("small", "large", "last"),
+    [(50, 0, 900.0), (40, 3, 900.0), (40, 10, 900.0), (0, 10, 100.0), (100, 0, 500.0)],
+)
+def test_a_large_request_is_told_when_one_key_has_room_for_it(
+    make_pool, make_world, ok, shape, small, large, last
+):
+    """What several keys give back bit by bit serves small ones, but no large one."""
+    pool = make_pool([{"tpm": 1000, "shape": shape}] * 3)
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    told, true = told_and_true(world, [(100.0, 0)] * small + [(900.0, 0)] * large, last)
+    assert told == pytest.approx(true, rel=0.05, abs=1.0)
+
+
+def test_a_large_request_is_told_its_start_in_a_large_pool(make_pool, make_world, ok):
+    """A part of the keys and of the line tells as much as all of them."""
+    pool = make_pool([{"tpm": 1000, "shape": "bucket"}] * 200)
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    told, true = told_and_true(world, [(100.0, 0)] * 4000, 900.0)
+    assert told == pytest.approx(true, rel=0.1)
+
+
+@pytest.mark.parametrize("priority", [0, -1])
+def test_both_classes_are_told_their_turn_among_the_other(make_pool, make_world, ok, priority):
+    """Where interactive and batch requests wait, each is promised a start by its share."""
+    pool = make_pool([{"tpm": 1000, "rpm": 9, "shape": "bucket"}] * 2)
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    ahead = [(100.0, -(place % 2)) for place in range(80)]
+    told, true = told_and_true(world, ahead, 700.0, priority=priority)
+    assert told == pytest.approx(true, rel=0.15)
+
+
+def test_a_claim_on_a_late_key_is_no_promise(make_pool, make_world, ok):
+    """Who is second in line waits for the key that turns over, not for another one's next day."""
+    pool = make_pool([{"rpm": 10, "shape": "bucket"}, {"rpd": 1}])
+    world = make_world(pool, lambda *_: (0.4, ok()))
+    for place in range(13):
+        world.ask(NOW, max_wait=3.0 if place == 12 else 9000.0, deadline=9000.0)
+    world.run(30.0)
+    [(at, error)] = world.errors
+    assert at - NOW + error.eta == pytest.approx(12.0, abs=1.5)
+
+
+def test_what_is_booked_for_the_answer_is_free_when_it_ends(make_pool, make_world, ok):
+    """Few answers use all their room: a line is as slow as what its calls really take."""
+    pool = make_pool([{"tpm": 2000}])
+    world = make_world(pool, lambda *_: (0.4, ok(100)))
+    for model in {deployment.model for deployment in pool.deployments}:
+        model.usual_output = 100.0
+    told, true = told_and_true(world, [(None, 0)] * 30, None, params={"max_tokens": 1500})
+    assert told == pytest.approx(true, rel=0.2)
+
+
+def test_nobody_is_turned_away_who_would_be_served(make_pool, make_world, ok):
+    """A limit of many small returns lets through more than the first of them."""
+    world = make_world(make_pool([{"rpm": 600}]), lambda *_: (0.4, ok()))
+    for place in range(800):
+        world.ask(1.0 + min(place, 600) / 10, **PATIENT)
+    world.run(61.0)
+    journey = world.pool.journey(61.0, max_wait=30.0)
+    assert isinstance(journey.next_step(world.pool.manager, 61.0), Park)
+
+
+def test_two_thousand_who_are_told_cost_few_rehearsals(make_pool, make_world, ok, monkeypatch):
+    """A rehearsal serves all who ask while the line is about as long as was foreseen."""
+    played = []
+
+    class Counted(Rehearsal):
+        def __init__(self, *given):
+            super().__init__(*given)
+            played.append(self)
+
+    monkeypatch.setattr(promise, "Rehearsal", Counted)
+    world = make_world(make_pool([{"rpm": 60}] * 5), lambda *_: (0.4, ok()))
+    for place in range(2300):
+        world.ask(NOW, max_wait=9000.0 if place % 2 else 100.0, deadline=9000.0)
+    world.run(NOW)
+    for place in range(2000):
+        world.ask(NOW + place / 1000, max_wait=1.0)
+    world.run(NOW + 2.0)
+    assert len(world.errors) > 2000
+    assert len(played) < 100
