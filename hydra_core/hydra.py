@@ -513,8 +513,12 @@ class Hydra:
         )
 
     def health(self) -> dict[str, Any]:
-        """The state of every provider and key, and the last 50 errors."""
-        return self._tally.health(self._key_rows())
+        """The state of every provider and key, and the last 50 errors.
+
+        `total_requests` counts what has ended; `in_flight` are attempts on the wire now, the
+        oldest of a key's for `busy_for` seconds, and `waiting` are calls without a key yet.
+        """
+        return self._tally.health(self._key_rows(), self._gate.waiting)
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start: calls, attempts, faults, tokens, cost, by key.

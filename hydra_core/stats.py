@@ -104,12 +104,18 @@ class Tally:
                 }
             )
 
-    def health(self, rows: Rows) -> dict[str, Any]:
-        """The health report: providers, their keys, the recent errors."""
+    def health(self, rows: Rows, waiting: int = 0) -> dict[str, Any]:
+        """The health report: providers, their keys, the recent errors.
+
+        `total_requests` are calls and attempts that have ended; those that have not are
+        `in_flight` (attempts on the wire) and `waiting` (calls that wait for capacity).
+        """
         with self._lock:
             return {
                 "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "total_requests": self._kinds.total(),
+                "in_flight": sum(key["in_flight"] for keys in rows.values() for key in keys),
+                "waiting": waiting,
                 "congress_escalations": 0,
                 "providers": {name: self._provider(name, keys) for name, keys in rows.items()},
                 "recent_errors": list(self._errors),
@@ -123,6 +129,7 @@ class Tally:
             "is_available": any(key["available_in"] == 0 for key in keys),
             "consecutive_failures": self._in_a_row[name],
             "total_requests": total,
+            "in_flight": sum(key["in_flight"] for key in keys),
             "total_failures": failed,
             "success_rate": round(100.0 * ok / total, 2) if total else 100.0,
             "in_cooldown": bool(used) and all(state in ("resting", "dead") for state in used),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
 
 from hydra_core import Hydra
 from hydra_core.engine.faults import PLAIN_WORDS
-from hydra_core.errors import RequestRejected, StreamBroken
+from hydra_core.errors import HydraClosed, RequestRejected, StreamBroken
 from hydra_core.messages import Attempt, Fault, Reply, Usage
 from hydra_core.stats import Tally
 from hydra_core.testing import FakeProvider
@@ -80,7 +81,7 @@ def test_health_has_the_shape_that_is_promised(hydra, fake):
     hydra.chat("hello")
     health = hydra.health()
     assert set(health) == {
-        *("timestamp", "total_requests", "congress_escalations"),
+        *("timestamp", "total_requests", "in_flight", "waiting", "congress_escalations"),
         *("providers", "recent_errors"),
     }
     assert datetime.fromisoformat(health["timestamp"]).tzinfo is not None
@@ -89,6 +90,7 @@ def test_health_has_the_shape_that_is_promised(hydra, fake):
         "is_available": True,
         "consecutive_failures": 0,
         "total_requests": 2,
+        "in_flight": 0,
         "total_failures": 1,
         "success_rate": 50.0,
         "in_cooldown": False,
@@ -205,3 +207,26 @@ def test_threads_count_together():
         thread.join()
     stats = tally.stats({})
     assert (stats["replies"], stats["attempts"], stats["tokens"]) == ({"full": 4000}, 4000, 8000)
+
+
+def test_a_hanging_pool_shows_what_hangs(fake):
+    """Calls that have not ended are seen: on the wire, for how long, and waiting for a key."""
+    config = fake.config(cache=False, max_wait=60.0)
+    for key in config["providers"][0]["keys"]:
+        key["limits"] = {"concurrency": 1}
+    with Hydra(config) as hydra:
+        fake.fail("hang", times=2)
+
+        def ask(number):
+            with suppress(HydraClosed):
+                hydra.chat(f"question {number}")
+
+        for number in range(3):
+            threading.Thread(target=ask, args=(number,), daemon=True).start()
+        while fake.in_flight < 2 or not hydra.health()["waiting"]:
+            threading.Event().wait(0.01)
+        health = hydra.health()
+        provider = health["providers"]["fake"]
+        assert (health["in_flight"], provider["in_flight"], health["waiting"]) == (2, 2, 1)
+        assert [key["busy_for"] > 0.0 for key in provider["keys"]] == [True, True]
+        assert (health["total_requests"], provider["total_requests"]) == (0, 0)

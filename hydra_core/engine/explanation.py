@@ -39,13 +39,14 @@ def foreseen(
     provider, model, lane = request.provider, request.model, request.lane
     route = manager.routes.find(provider=provider, model=model, lane=lane)
     size = size_of(request)
-    met = manager.foresight(route, size, now)
+    met = manager.foresight(route, size, now, priority=request.priority)
     chosen = met.chosen(now, max_wait)
-    rows = explanation(route, size, now, chosen)
+    rows = explanation(route, size, now, chosen, turn=met.turn)
     if falling_back and chosen is None and not met.waits(now, max_wait):
         smaller = manager.routes.find(provider=provider, model=model, lane=lane, smaller=True)
-        chosen = manager.foresight(smaller, size, now).chosen(now, max_wait)
-        rows += explanation(smaller, size, now, chosen, first_tier=len(route.tiers))
+        met = manager.foresight(smaller, size, now, priority=request.priority)
+        chosen, first = met.chosen(now, max_wait), len(route.tiers)
+        rows += explanation(smaller, size, now, chosen, turn=met.turn, first_tier=first)
         rows.sort(key=_standing)
     for deployment, why in manager.routes.kept_out(provider=provider, model=model, lane=lane):
         rows.append(_row(deployment, None, NEVER, now, why, chosen=False))
@@ -58,9 +59,13 @@ def explanation(
     now: float,
     chosen: Deployment | None = None,
     *,
+    turn: float = 0.0,
     first_tier: int = 0,
 ) -> list[Row]:
-    """Each deployment of a route, `chosen` first, then by start; and why it is not chosen."""
+    """Each deployment of a route, `chosen` first, then by start; and why it is not chosen.
+
+    Before `turn` others go who wait already.
+    """
     rows: list[Row] = []
     avoid = kept_from(route, size, now)
     for tier, members in enumerate(route.tiers, start=first_tier):
@@ -69,6 +74,9 @@ def explanation(
             why = hindrance(deployment, size, start, now) or _after(chosen, deployment)
             if deployment is chosen and start > now:
                 start, why = now, f"{why}; asked all the same, since waiting is of no use"
+            elif start < turn and now < turn < NEVER:
+                behind = f"others wait before it, for {duration(turn - now)} more"
+                start, why = turn, behind if start <= now else f"{why}; {behind}"
             if avoids(avoid, deployment):
                 start, why = NEVER, _too_small(deployment, route, avoid, now)
             rows.append(_row(deployment, tier, start, now, why, chosen=deployment is chosen))

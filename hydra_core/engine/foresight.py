@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 class Foresight(NamedTuple):
     """Who would be sent the request `at_once`; else when it could start (`NEVER`: not yet known).
 
-    `in_need` is who would be asked where waiting is of no use: it rests by our inference alone.
+    Others who wait go before it until `turn`. `in_need` is who would be asked where waiting is
+    of no use: it rests by our inference alone.
     """
 
     at_once: Deployment | None
     start: float
+    turn: float
     in_need: Deployment | None
 
     def chosen(self, now: float, max_wait: float) -> Deployment | None:
@@ -32,18 +34,19 @@ class Foresight(NamedTuple):
 
 
 def foresight(
-    chooser: Chooser, route: Route, size: Size, avoid: Avoid, now: float, *, crowded: bool
+    chooser: Chooser, route: Route, size: Size, avoid: Avoid, now: float, *, turn: float
 ) -> Foresight:
-    """What a request that came now would meet; `crowded`: others wait, and go before it."""
+    """What a request that came now would meet; others go before it until `turn`."""
+    crowded = turn > now
     chosen = None if crowded else _foremost(chooser, route, size, avoid, now)
     start = now if chosen is not None else chooser.earliest(route, size, avoid, now)[0]
     if chosen is None and start <= now and not crowded:
         # Who rested for larger requests alone was found by that look, and is ready again.
         chosen = _foremost(chooser, route, size, avoid, now)
     if chosen is not None:
-        return Foresight(chosen, now, None)
+        return Foresight(chosen, now, now, None)
     probe = chooser.probe(route, size, avoid, now)
-    return Foresight(None, start, None if probe is None else probe.deployment)
+    return Foresight(None, max(start, turn), turn, None if probe is None else probe.deployment)
 
 
 def _foremost(

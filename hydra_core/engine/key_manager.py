@@ -93,8 +93,8 @@ class KeyManager:
             self._sharers[deployment.group].append(deployment)
             for rest in deployment.rests:
                 self._members[rest].append(deployment)
-        self._open: set[Lease] = set()
-        ledger = Ledger(self._members, self._sharers, self._open, self._chooser.stir)
+        self.leases: set[Lease] = set()
+        ledger = Ledger(self._members, self._sharers, self.leases, self._chooser.stir)
         self.accounts = Accounts(
             self.deployments,
             ledger,
@@ -121,10 +121,11 @@ class KeyManager:
             choice = self._chooser.probe(route, size, avoid, now)
         return None if choice is None else self._grant(choice, size, now)
 
-    def foresight(self, route: Route, size: Size, now: float) -> Foresight:
+    def foresight(self, route: Route, size: Size, now: float, *, priority: int = 0) -> Foresight:
         """What a request that came now would meet on a route."""
         avoid = kept_from(route, size, now)
-        return foresight(self._chooser, route, size, avoid, now, crowded=bool(self.room))
+        turn = self.room.turn(route, size, avoid, priority, now)
+        return foresight(self._chooser, route, size, avoid, now, turn=turn)
 
     def _grant(self, choice: Choice, size: Size, now: float) -> Lease:
         deployment = choice.deployment
@@ -146,7 +147,7 @@ class KeyManager:
         lease = Lease(
             deployment, size, choice.tokens, charges, now, probes=tuple(probes), spend=spend
         )
-        self._open.add(lease)
+        self.leases.add(lease)
         study = deployment.group.study
         if study is not None:
             study.enter(lease)
@@ -199,7 +200,7 @@ class KeyManager:
         if lease.settled:
             return
         lease.settled = True
-        self._open.discard(lease)
+        self.leases.discard(lease)
         used = lease.tokens if tokens is None else tokens
         lease.group.settle(
             lease.charges, requests=requests, tokens=used, now=now, answered=answered

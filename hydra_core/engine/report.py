@@ -116,13 +116,23 @@ def key_rows(manager: KeyManager, now: float, scale: float) -> dict[str, list[di
     for deployment in manager.deployments:
         by_key.setdefault((deployment.provider, deployment.key), []).append(deployment)
     rows: dict[str, list[dict[str, Any]]] = {}
+    since: dict[Deployment, float] = {}
+    for lease in manager.leases:
+        since[lease.deployment] = min(lease.granted, since.get(lease.deployment, now))
     for (provider, _), members in by_key.items():
-        rows.setdefault(provider, []).append(_key_row(members, now, scale))
+        busy_for = now - min(since.get(member, now) for member in members)
+        row = _key_row(members, now, scale, busy_for=round(busy_for, 3))
+        rows.setdefault(provider, []).append(row)
     return rows
 
 
-def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, Any]:
-    """A key's row is that of its model which could start first; `models` tells each of several."""
+def _key_row(
+    members: list[Deployment], now: float, scale: float, *, busy_for: float
+) -> dict[str, Any]:
+    """A key's row is that of its model which could start first; `models` tells each of several.
+
+    `busy_for`: so many seconds ago the oldest of its calls in flight began.
+    """
     starts = [begins(d, _SMALL, now) for d in members]
     start = min(starts)
     best = members[starts.index(start)]
@@ -131,6 +141,7 @@ def _key_row(members: list[Deployment], now: float, scale: float) -> dict[str, A
         "account": best.account,
         **_plight(best, start, now, scale),
         "in_flight": sum(d.in_flight for d in members),
+        "busy_for": busy_for,
         "consecutive_failures": max(_in_a_row(d) for d in members),
         "calls": sum(d.calls for d in members),
         "failures": sum(d.failures for d in members),
@@ -171,6 +182,7 @@ def disabled_row(name: str, account: str) -> dict[str, Any]:
         "state": "disabled",
         "available_in": None,
         "in_flight": 0,
+        "busy_for": 0.0,
         "consecutive_failures": 0,
         "last_fault": None,
         "why": DISABLED,

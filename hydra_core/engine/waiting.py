@@ -121,6 +121,10 @@ class WaitingRoom:
         """When a ticket will start, with all who go before it; it need not stand in line."""
         return self._promises.of(ticket, now)
 
+    def turn(self, route: Route, size: Size, avoid: Avoid, priority: int, now: float) -> float:
+        """When one who came now would have his turn; no later than `now` unless others wait."""
+        return self.promise(self.ticket(route, size, avoid, priority), now) if self else now
+
     def keeps(self, ticket: Ticket, limit: float, now: float) -> bool:
         """True unless a ticket will surely start after `limit`."""
         return self._promises.keeps(ticket, limit, now)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine import promise
+from hydra_core.engine.explanation import foreseen
 from hydra_core.engine.rehearsal import Rehearsal
 from hydra_core.engine.steps import GiveUp, Park
+from hydra_core.messages import ChatRequest
 
 PATIENT = {"max_wait": 9000.0, "deadline": 9000.0}
 NOW = 1.0
@@ -122,3 +124,33 @@ def test_two_thousand_who_are_told_cost_few_rehearsals(make_pool, make_world, ok
     world.run(NOW + 2.0)
     assert len(world.errors) > 2000
     assert len(played) < 100
+
+
+def explained(world, **asked):
+    """The first row of explain() for a request that comes now."""
+    request = ChatRequest([{"role": "user", "content": "hi"}], **asked)
+    rows = foreseen(world.pool.manager, request, world.now, falling_back=False, max_wait=9.0)
+    return rows[0]
+
+
+def test_explaining_counts_those_who_wait(make_pool, make_world, ok):
+    """A key that is free for one request is not free for one behind a line."""
+    world = make_world(make_pool([{"rpm": 6, "shape": "bucket"}]), lambda *_: (0.4, ok()))
+    for _ in range(12):
+        world.ask(NOW, **PATIENT)
+    world.run(NOW)
+    row = explained(world)
+    assert row["starts_in"] == pytest.approx(70.0, abs=1.0)
+    assert not row["chosen"]
+    assert "others wait before it" in row["why"]
+    assert explained(world, priority=1)["starts_in"] == pytest.approx(10.0, abs=1.0)
+
+
+def test_who_waits_elsewhere_hinders_nobody(make_pool, make_world, ok):
+    """A line for one provider's keys is none for another's."""
+    pool = make_pool([{"rpm": 1}, {"provider": "free"}])
+    world = make_world(pool, lambda *_: (0.4, ok()))
+    for _ in range(3):
+        world.ask(NOW, provider="acme", **PATIENT)
+    world.run(NOW)
+    assert explained(world, provider="free")["chosen"]
