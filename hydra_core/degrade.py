@@ -52,6 +52,8 @@ _OFFLINE = {
     "cuanto uno responda; el próximo intento será en unos {eta}.",
 }
 _CAUSE = {"en": "The cause", "es": "La causa"}
+# The wait is for a key's limit, and what else is wrong does not make it longer.
+_BESIDES = {"en": "Besides, calls failed", "es": "Además, fallaron llamadas"}
 _CAUSES = 3
 _UNKNOWN = {"en": "no route is open", "es": "no hay ninguna ruta abierta"}
 # A reply that was cut short answers the request that was content with it, and no other.
@@ -133,7 +135,9 @@ class Ladder:
             told = words[self._language].format(eta=duration(error.eta))
             if not error.causes or error.offline:
                 return told
-            return f"{told} {_CAUSE[self._language]}: {'; '.join(error.causes[:_CAUSES])}."
+            limited = words is _WAIT and error.limit_eta == error.eta
+            heading = (_BESIDES if limited else _CAUSE)[self._language]
+            return f"{told} {heading}: {'; '.join(error.causes[:_CAUSES])}."
         # The first line of the error says what to do; those after it say who rests and why.
         why = "; ".join(line.strip().rstrip(".") for line in str(error).splitlines()[1:])
         return _NO_ETA[self._language].format(why=why or _UNKNOWN[self._language])

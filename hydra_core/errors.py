@@ -74,9 +74,11 @@ class PoolExhausted(HydraError):
     `eta` is the number of seconds until this very request could start, or None
     when nothing that is known would make it possible; `attempts` lists every
     try, in order; `offline` is True when no provider at all could be reached; `causes`
-    names the faults that are no mere limits, with what the providers said of them;
+    names the faults that are no mere limits, with what the providers said of them, that
+    of the key which the `eta` is of before others;
     `limit_eta` is the seconds until a key can start it that is well and held back by
-    limits alone, None where there is no such key: an `eta` is then a guess of ours.
+    limits alone, None where there is no such key: an `eta` is then a guess of ours. It is
+    the `eta` itself where that is a wait for a limit: then the causes lie elsewhere.
     """
 
     def __init__(

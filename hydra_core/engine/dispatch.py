@@ -211,7 +211,8 @@ class Dispatch:
 
     def _give_up(self, manager: KeyManager, start: float, now: float) -> GiveUp:
         self._drop_ticket(manager, now)
-        impasse = Impasse(self._route, self._size, self._avoid, self.attempts)
+        first = manager.room.first(self._route, self._size, self._avoid, now)
+        impasse = Impasse(self._route, self._size, self._avoid, self.attempts, first)
         self._error = impasse.error(start, now, late=self._over(now))
         return GiveUp(self._error)
 

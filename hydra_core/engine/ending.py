@@ -69,12 +69,16 @@ def rejected(
 
 @dataclass(frozen=True, slots=True)
 class Impasse:
-    """A request that nobody can serve in time: what it is, and what was tried."""
+    """A request that nobody can serve in time: what it is, what was tried, and who is next.
+
+    `first` is the deployment that could start it first, as far as is known.
+    """
 
     route: Route
     size: Size
     avoid: Avoid
     attempts: Sequence[Attempt]
+    first: Deployment | None
 
     def error(self, start: float, now: float, *, late: bool) -> HydraError:
         """The error to end with. `start` is when it could start; `late`: no time is left."""
@@ -102,7 +106,7 @@ class Impasse:
             attempts=self.attempts,
             offline=offline(self.route),
             causes=tuple(dict.fromkeys(self._causes(now))),
-            limit_eta=self._limit_eta(now),
+            limit_eta=self._limit_eta(eta, now),
         )
 
     def _beyond_credit(self, now: float) -> RequestRejected:
@@ -115,29 +119,45 @@ class Impasse:
         )
 
     def _causes(self, now: float) -> Iterator[str]:
-        """What is wrong beyond limits, which pass by themselves: as told now, else as known."""
+        """What is wrong beyond limits, which pass by themselves: as told now, else as known.
+
+        That of the key which the ETA is of comes first.
+        """
         if all_barred(self.route):
             yield BARRED
-        for attempt in self.attempts:
+        for attempt in sorted(self.attempts, key=self._elsewhere):
             if attempt.outcome not in _LIMITS:
                 said = shortened(attempt.detail)
                 yield f"{attempt.outcome} ({said})" if said else attempt.outcome
         if not self.attempts:
-            for deployment in islice(self.route.deployments, _LINES):
+            first = () if self.first is None else (self.first,)
+            for deployment in (*first, *islice(self.route.deployments, _LINES)):
                 fault = resting_fault(deployment, now)
                 if fault is not None and fault not in _LIMITS:
                     yield fault.value
 
-    def _limit_eta(self, now: float) -> float | None:
-        """Seconds until a key can start that is well, and held back by limits alone."""
+    def _elsewhere(self, attempt: Attempt) -> bool:
+        first = self.first
+        return first is None or (first.provider, first.model.name, first.key) != (
+            attempt.provider,
+            attempt.model,
+            attempt.key,
+        )
+
+    def _limit_eta(self, eta: float | None, now: float) -> float | None:
+        """Seconds until a key can start that is well, and held back by limits alone.
+
+        No less than `eta`: those who go before this request go before it there as well.
+        """
+        first = () if self.first is None else (self.first,)
         well = (
             deployment
-            for deployment in islice(self.route.deployments, _LOOKED_AT)
+            for deployment in (*first, *islice(self.route.deployments, _LOOKED_AT))
             if not avoids(self.avoid, deployment)
             and resting_fault(deployment, now) in (None, *_LIMITS)
         )
         start = min((expected_at(d, self.size, now) for d in islice(well, _LINES)), default=NEVER)
-        return None if start == NEVER else max(0.0, start - now)
+        return None if start == NEVER else max(eta or 0.0, start - now)
 
     def _what(self, eta: float | None, *, late: bool) -> str:
         """What stands in the way of the whole route, and what helps."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.exclusion import too_small
 from hydra_core.engine.steps import GiveUp
+from hydra_core.engine.windows import NEVER
 from hydra_core.errors import DeadlineExceeded, PoolExhausted, RequestRejected
 from hydra_core.messages import Fault
 
@@ -78,6 +79,7 @@ class FallbackDispatch(Dispatch):
         """One error for both routes. What a smaller model refused, the larger may take later."""
         kind = DeadlineExceeded if isinstance(last, DeadlineExceeded) else PoolExhausted
         ends = [end for end in (before, last) if isinstance(end, PoolExhausted)]
+        ends.sort(key=lambda end: NEVER if end.eta is None else end.eta)
         etas = [end.eta for end in ends if end.eta is not None]
         limit_etas = [end.limit_eta for end in ends if end.limit_eta is not None]
         return kind(

@@ -125,6 +125,10 @@ class WaitingRoom:
         """When one who came now would have his turn; no later than `now` unless others wait."""
         return self.promise(self.ticket(route, size, avoid, priority), now) if self else now
 
+    def first(self, route: Route, size: Size, avoid: Avoid, now: float) -> Deployment | None:
+        """Who could start such a request first, as far as is known, if nobody else waited."""
+        return self._chooser.earliest(route, size, avoid, now)[1]
+
     def keeps(self, ticket: Ticket, limit: float, now: float) -> bool:
         """True unless a ticket will surely start after `limit`."""
         return self._promises.keeps(ticket, limit, now)

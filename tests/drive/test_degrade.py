@@ -89,6 +89,21 @@ def test_a_mere_limit_is_no_cause_to_tell(caller, pool, serve):
         assert caller.chat(hydra, "hello").text.endswith("ask again then.")
 
 
+@pytest.mark.parametrize(
+    ("language", "told"), [("en", "Besides, calls failed"), ("es", "Además, fallaron llamadas")]
+)
+def test_the_fault_of_one_key_is_no_cause_of_the_wait_for_another(
+    caller, pool, serve, language, told
+):
+    """The wait is for the key that is only limited: what befell the other one is told apart."""
+    fake = serve(["key-canary-1", "key-canary-2"])
+    fake.fail("billing", key=0)
+    fake.fail("rate_limit", key=1, retry_after=7)
+    reply = caller.chat(pool(fake, max_wait=0.0, language=language), "hello")
+    assert reply.eta == pytest.approx(7.0, abs=1.5)
+    assert f"{told}: quota_exhausted_billing" in reply.text
+
+
 @STREAM
 @pytest.mark.parametrize(
     ("language", "told"), [("en", "No answer came before"), ("es", "No llegó ninguna")]
