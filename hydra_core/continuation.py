@@ -26,12 +26,21 @@ _GO_ON: Final = (
 class Parts:
     """What was shown of one answer, part by part, and what to ask for next.
 
-    `ends` is when the whole call must end, by `clock`; at most `most` parts are asked for,
-    one for each route there is. JSON and tool calls are not continued: two halves by two
-    models fit together only by chance.
+    `ends` is when the whole call must end, by `clock`; its parts together wait for capacity for
+    `max_wait` seconds at most; at most `most` parts are asked for, one for each route there is.
+    JSON and tool calls are not continued: two halves by two models fit together only by chance.
     """
 
-    __slots__ = ("_attempts", "_clock", "_ends", "_left", "_on_exhausted", "_request", "_text")
+    __slots__ = (
+        "_attempts",
+        "_clock",
+        "_ends",
+        "_left",
+        "_on_exhausted",
+        "_patience",
+        "_request",
+        "_text",
+    )
 
     def __init__(
         self,
@@ -39,12 +48,14 @@ class Parts:
         *,
         on_exhausted: str | None,
         ends: float,
+        max_wait: float,
         clock: Callable[[], float],
         most: int,
     ) -> None:
         self._request = request
         self._on_exhausted = on_exhausted
         self._ends = ends
+        self._patience = max_wait
         self._clock = clock
         self._left = most
         self._text = ""
@@ -63,7 +74,7 @@ class Parts:
             # A notice or an earlier answer must not be shown as the second half of this one.
             "on_exhausted": "raise" if self._text else self._on_exhausted,
             "priority": request.priority,
-            "max_wait": request.max_wait,
+            "max_wait": self._patience,
         }
 
     def shown(self, chunk: Chunk) -> Chunk:
@@ -72,7 +83,10 @@ class Parts:
 
     def broke(self, error: HydraError) -> None:
         """This part failed. Raises what the caller must know when there can be no other."""
-        self._attempts += getattr(error, "attempts", ())
+        attempts: tuple[Attempt, ...] = getattr(error, "attempts", ())
+        self._attempts += attempts
+        waited = max((attempt.waited for attempt in attempts), default=0.0)
+        self._patience = max(0.0, self._patience - waited)
         if isinstance(error, StreamBroken):
             self._text += error.partial
             self._left -= 1

@@ -604,11 +604,13 @@ class Hydra:
         return Dispatch(request, route, patience, now=now, size=size)
 
     def _parts(self, request: ChatRequest, on_exhausted: OnExhausted | None) -> Parts:
-        limit = self._patience.timeout if request.deadline is None else request.deadline
+        patience, max_wait = self._patience, request.max_wait
+        limit = patience.timeout if request.deadline is None else request.deadline
         return Parts(
             request,
             on_exhausted=on_exhausted,
             ends=self._gate.clock() + limit,
+            max_wait=patience.max_wait if max_wait is None else max_wait,
             clock=self._gate.clock,
             most=len(self._route(request).deployments),
         )

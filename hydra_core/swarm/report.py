@@ -140,12 +140,15 @@ def nothing_read(errors: Sequence[Exception], reports: Sequence[ShardReport]) ->
 
 def _outage(error: PoolExhausted) -> PoolExhausted:
     """An outage in its own words: a retry's back-off is no promise that it ends by then."""
-    last = error.attempts[-1]
+    why = "; ".join(error.causes)
+    if error.attempts:
+        last = error.attempts[-1]
+        why = f"{last.outcome} at {last.provider}/{last.model} via {last.key}: {last.detail}"
     return PoolExhausted(
-        f"no part of the text could be read: {last.outcome} at {last.provider}/{last.model} via "
-        f"{last.key}: {last.detail.rstrip('.')}. Check the address and the network, or ask again "
-        "when the provider is back",
+        f"no part of the text could be read: {why.rstrip('.')}. Check the address and the "
+        "network, or ask again when the provider is back",
         attempts=error.attempts,
+        causes=error.causes,
     )
 
 

@@ -36,9 +36,13 @@ OUTAGES: Final = frozenset(
         Fault.STREAM_BROKEN,
         Fault.INVALID_RESPONSE,
         Fault.UNKNOWN,
+        Fault.AUTH,
     )
 )
-"""Faults after which nobody knows when calls are served again: a wait is then a guess of ours."""
+"""Faults after which nobody knows when calls are served again: a wait is then a guess of ours.
+
+A refused sign-in has an ETA only while it is suspect itself, since several keys are refused alike.
+"""
 
 _FAULTS: Final = {fault.value: fault for fault in Fault}
 
@@ -89,9 +93,12 @@ def allowance_of(
 
 
 def trouble_of(error: Exception | None) -> Fault | None:
-    """Why the last attempt behind an error failed; None when there was none."""
-    attempts = error.attempts if isinstance(error, PoolExhausted) else ()
-    return _FAULTS.get(attempts[-1].outcome) if attempts else None
+    """Why the last attempt behind an error failed, else why keys rest; None when none does."""
+    if not isinstance(error, PoolExhausted):
+        return None
+    if error.attempts:
+        return _FAULTS.get(error.attempts[-1].outcome)
+    return next((_FAULTS[cause] for cause in error.causes if cause in _FAULTS), None)
 
 
 def is_outage(error: PoolExhausted) -> bool:

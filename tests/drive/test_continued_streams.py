@@ -112,3 +112,19 @@ def test_what_a_provider_refuses_to_say_is_asked_of_nobody_else(caller, pool, se
     assert isinstance(error, StreamBroken)
     assert (error.partial, [a.outcome for a in error.attempts]) == (TEXT, ["content_filter"])
     assert len(fake.log) == 1
+
+
+def test_all_parts_share_one_patience(caller, pool, serve):
+    """What the first part waited for capacity, the next cannot wait again."""
+    once = FakeLimits(rpm=1)
+    keys = [FakeKey(f"key-{name}", account="one", limits=once) for name in "ab"]
+    fake = serve(keys, answer=Reciter(), time_scale=1 / 60)
+    rows = [{"name": key.value[-1], "value": key.value, "account": "one"} for key in keys]
+    limited = [{**row, "limits": {"rpm": 1}} for row in rows]
+    provider = {**fake.config()["providers"][0], "keys": limited}
+    hydra = pool(fake, providers=[provider], max_wait=1.6, time_scale=1 / 60)
+    caller.chat(hydra, "hello")
+    fake.fail("cut", times=1, after_chunks=1)
+    shown, error = caller.shown(hydra, "recite", on_broken="continue")
+    assert ("".join(shown), error.attempts[0].waited > 0.5) == (SHOWN, True)
+    assert "could not be continued" in str(error)

@@ -374,6 +374,22 @@ def test_a_book_is_read_by_the_keys_that_are_left(fault: str) -> None:
     assert ill.served == 0
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_suspect_sign_in_is_borne_as_any_outage(known: bool) -> None:
+    """All keys are refused though they had worked: that is no promise of capacity, but an error."""
+    with FakeProvider(["secret-1", "secret-2", "secret-3"], time_scale=0.01) as fake:
+        settings = {"store": "memory", "cache": False, "max_wait": 0.4}
+        with Hydra(fake.config(**settings)) as hydra:
+            for number in range(6):
+                hydra.chat(f"hello {number}")
+            fake.fail("auth")
+            for number in range(4 * known):
+                hydra.chat(f"again {number}", max_wait=0.0)
+            with pytest.raises(PoolExhausted, match="auth") as info:
+                run_swarm(hydra, CASKS.text, LOG.text)
+    assert info.value.eta is None
+
+
 def down(*_: object) -> PoolExhausted:
     attempt = Attempt("p", "m", "k1", "unreachable", detail="could not connect")
     return PoolExhausted("no capacity in time", eta=2.0, attempts=(attempt,))
