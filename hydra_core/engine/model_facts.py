@@ -97,7 +97,9 @@ class ModelFacts:
         """What such a request will have taken once settled: few answers use all their room."""
         if size.known_tokens is not None:
             return size.known_tokens
-        return self.prompt_tokens(size) + self._usual_room(size)
+        usual = self.usual_output / _ROOM
+        answer = usual if size.max_tokens is None else min(usual, size.max_tokens)
+        return self.prompt_tokens(size) + answer
 
     def _usual_room(self, size: Size) -> float:
         most = size.max_tokens

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.bucket import Bucket
-from hydra_core.engine.choice import need_of, rested_at
+from hydra_core.engine.choice import need_of
 from hydra_core.engine.deployment import mean_latency
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.windows import guard_of, latest_of
@@ -21,6 +21,7 @@ from hydra_core.engine.windows import guard_of, latest_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hydra_core.engine.budget import Budget
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.quota import QuotaGroup
     from hydra_core.engine.size import Size
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RETURNS: Final = 1024  # of a limit's permits are known one by one, the others come last
 _ROUNDING: Final = 1e-6
+_DAYS: Final = 366  # a line is followed so far through a budget
 _AT_ONCE: Final = 0.001  # seconds that a call takes at least
 
 
@@ -116,22 +118,66 @@ class _Limit:
             insort(self._returns, (returns, settled), lo=self._gone)
 
 
+class Purse:
+    """What a day's budget has left for those who start, the calls under way counted."""
+
+    __slots__ = ("_length", "_limit", "_turns", "_used", "booked", "unit")
+
+    def __init__(self, budget: Budget, now: float) -> None:
+        self.unit = budget.unit
+        self.booked = 0  # how many have drawn on it
+        self._limit = budget.limit + _ROUNDING
+        self._used = {0: budget.used(now)}  # by the day, today being 0
+        self._turns = budget.turns_at
+        self._length = budget.day_length
+
+    def earliest(self, need: float, at: float) -> float:
+        """When so much may be spent, from `at` on, if nothing is booked before."""
+        if need > self._limit:
+            return inf
+        day = self._day(at)
+        for later in range(day, day + _DAYS):
+            if self._used.get(later, 0.0) + need <= self._limit or need <= 0.0:
+                return at if later == day else self._turns + self._length * (later - 1)
+        return inf
+
+    def _day(self, at: float) -> int:
+        return 0 if at < self._turns else 1 + int((at - self._turns) // self._length)
+
+    def book(self, amount: float, start: float) -> None:
+        """Somebody starts."""
+        self.booked += 1
+        day = self._day(start)
+        self._used[day] = self._used.get(day, 0.0) + amount
+
+
 class Prospect:
     """One quota group: when it could start a request, after those that it was given.
 
-    `members` are its keys in question; `usual` is the latency in seconds while none is known.
+    `members` are its keys in question, `purses` the budgets of all groups; `usual` is the
+    latency in seconds while none is known.
     """
 
-    __slots__ = ("_at", "_latency", "_limits", "members", "started")
+    __slots__ = ("_at", "_hours", "_latency", "_limits", "_purses", "_started", "members")
 
     def __init__(
-        self, members: Sequence[Deployment], size: Size, usual: float, now: float
+        self,
+        members: Sequence[Deployment],
+        purses: dict[Budget, Purse],
+        usual: float,
+        now: float,
     ) -> None:
         self.members = members
-        self.started = 0
-        group = members[0].group
+        self._started = 0
+        group, allowance = members[0].group, members[0].allowance
         self._latency = max(_AT_ONCE, mean_latency(members) or usual)
-        self._at = max(now, min(rested_at(member, size, now)[0] for member in members))
+        self._at = max(now, min(max(d.hard_until, d.soft_until) for d in members))
+        self._hours = None if allowance is None else allowance.hours
+        self._purses: list[Purse] = []
+        for budget in () if allowance is None else allowance.budgets:
+            if budget not in purses:
+                purses[budget] = Purse(budget, now)
+            self._purses.append(purses[budget])
         # Each with what it counts: tokens, or requests; and whether it is but a guess.
         self._limits = [
             (_Limit.of(window, now), window.kind == "tokens", window.tentative)
@@ -140,6 +186,13 @@ class Prospect:
         if group.concurrency is not None:
             slots = _Limit.slots(group, group.concurrency, self._latency, now)
             self._limits.append((slots, False, False))
+
+    @property
+    def stamp(self) -> int:
+        """Another one after each booking that may change what was told before."""
+        if not self._purses:
+            return self._started
+        return self._started + sum(purse.booked for purse in self._purses)
 
     def earliest(self, size: Size) -> tuple[float, float]:
         """When it could start one more of this size, and the strain (see QuotaGroup.weigh)."""
@@ -152,13 +205,26 @@ class Prospect:
                 start = begin
             taken += need / limit.limit
             worst = max(worst, (limit.used_by(start) + need) / limit.limit)
-        return start, worst + taken
+        return self._allowed(size, start), worst + taken
+
+    def _allowed(self, size: Size, start: float) -> float:
+        """When its owner lets it start, from `start` on."""
+        if self._purses:
+            needs = self.members[0].model.needs(size)
+            for purse in self._purses:
+                start = inf if start == inf else purse.earliest(needs[purse.unit], start)
+        return start if self._hours is None or start == inf else self._hours.opens_after(start)
 
     def start(self, size: Size, start: float) -> None:
         """It starts one of this size then."""
-        self.started += 1
+        self._started += 1
         self._at = start
-        booked = need_of(self.members[0], size)
-        settled = min(booked, self.members[0].model.usual_tokens(size))
+        model = self.members[0].model
+        booked, usual = need_of(self.members[0], size), model.usual_tokens(size)
+        settled = min(booked, usual)
         for limit, tokens, _ in self._limits:
             limit.book(*(booked, settled) if tokens else (1.0, 1.0), start, self._latency)
+        if self._purses:
+            took = model.usual_usd(size) or 0.0, usual
+            for purse in self._purses:
+                purse.book(took[purse.unit], start)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.deployment import mean_latency
 from hydra_core.engine.exclusion import avoids
-from hydra_core.engine.prospect import Prospect
+from hydra_core.engine.prospect import Prospect, Purse
 from hydra_core.engine.score import USUAL_LATENCY
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hydra_core.engine.budget import Budget
     from hydra_core.engine.deployment import Deployment
     from hydra_core.engine.queue import Queue, Ticket
     from hydra_core.engine.quota import QuotaGroup
@@ -57,14 +58,14 @@ class _Choice:
 
     def _standing(self, part: Prospect, tier: int, place: int) -> _Standing:
         start, strain = part.earliest(self._size)
-        return start, tier, strain, place, part.started, part
+        return start, tier, strain, part.stamp, place, part
 
     def first(self) -> tuple[float, Prospect | None]:
-        """When one could start, and where; of several at once, where it strains least."""
+        """When one could start, and where: of several at once, where it strains least, in turns."""
         heap = self._heap
         while heap:
-            start, tier, _, place, started, part = heap[0]
-            if started == part.started:
+            start, tier, _, stamp, place, part = heap[0]
+            if stamp == part.stamp:
                 return start, part
             heapreplace(heap, self._standing(part, tier, place))
         return inf, None
@@ -102,7 +103,7 @@ class Rehearsal:
         self._choices: dict[object, _Choice] = {}
         self._groups: dict[object, dict[Prospect, int]] = {}
         self._by_kind: dict[object, tuple[list[tuple[int, int]], list[float]]] = {}
-        self._parts, every = _parts_of(routes, newcomer.size, now)
+        self._parts, every = _parts_of(routes, now)
         line = self._line.tickets(queues)
         played = [line[int(every * n) - 1] for n in range(1, int(len(line) / every) + 1)]
         self._stretch = max(1.0, len(played) / _PLAYED)
@@ -206,7 +207,7 @@ def _alike(size: Size) -> tuple[int, int]:
 
 
 def _parts_of(
-    routes: Sequence[Route], size: Size, now: float
+    routes: Sequence[Route], now: float
 ) -> tuple[dict[Deployment, Prospect], float]:
     """The groups to play with, by their deployments, and of how many each is one."""
     shared: dict[QuotaGroup, dict[Deployment, None]] = {}
@@ -223,7 +224,8 @@ def _parts_of(
     chosen = [tuple(shared[group]) for groups in firsts for group in groups[::every]]
     share = len(shared) / max(1, len(chosen))
     usual = mean_latency(d for members in chosen for d in members) or USUAL_LATENCY
-    parts = (Prospect(members, size, usual, now) for members in chosen)
+    purses: dict[Budget, Purse] = {}
+    parts = (Prospect(members, purses, usual, now) for members in chosen)
     return {deployment: part for part in parts for deployment in part.members}, share
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hydra_core.engine import promise
+from hydra_core.engine.allowance import Allowance
+from hydra_core.engine.budget import Budget
 from hydra_core.engine.explanation import foreseen
+from hydra_core.engine.hours import Hours
 from hydra_core.engine.rehearsal import Rehearsal
 from hydra_core.engine.steps import GiveUp, Park
 from hydra_core.messages import ChatRequest
@@ -90,9 +93,37 @@ def test_what_is_booked_for_the_answer_is_free_when_it_ends(make_pool, make_worl
     pool = make_pool([{"tpm": 2000}])
     world = make_world(pool, lambda *_: (0.4, ok(100)))
     for model in {deployment.model for deployment in pool.deployments}:
-        model.usual_output = 100.0
+        model.usual_output = 144.0  # booked; with the prompt they take 100
     told, true = told_and_true(world, [(None, 0)] * 30, None, params={"max_tokens": 1500})
     assert told == pytest.approx(true, rel=0.2)
+
+
+@pytest.mark.parametrize("own", [300.0, 20.0])
+def test_a_budget_that_others_use_up_first_is_waited_for(make_pool, make_world, ok, own):
+    """A line that spends a shared day's budget takes as many days; a small request waits behind."""
+    budget = Budget(
+        "pool", "tokens", 1000.0, whose="the pool", offset=0.0, now=0.0,
+        day_end=lambda wall: 100.0 * (wall // 100.0 + 1.0),
+    )  # fmt: skip
+    pool = make_pool([{"allowance": Allowance([budget])}] * 3)
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    told, true = told_and_true(world, [(300.0, 0)] * 10, own)
+    assert true > 150.0
+    assert told == pytest.approx(true, abs=1.0)
+
+
+def test_who_comes_to_his_turn_after_hours_is_told_the_next_day(make_pool, make_world, ok):
+    """A line that is longer than what is left of the active hours goes on when they begin anew."""
+    def span(wall):
+        day = 100.0 * (wall // 100.0) + (100.0 if wall % 100.0 >= 30.0 else 0.0)
+        return day, day + 30.0
+
+    allowance = Allowance(hours=Hours(span, offset=0.0))
+    pool = make_pool([{"rpm": 60, "shape": "bucket", "allowance": allowance}])
+    world = make_world(pool, lambda *_: (0.4, ok()))
+    told, true = told_and_true(world, [(1.0, 0)] * 120, 1.0)
+    assert true > 90.0
+    assert told == pytest.approx(true, abs=2.0)
 
 
 def test_nobody_is_turned_away_who_would_be_served(make_pool, make_world, ok):
