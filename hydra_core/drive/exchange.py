@@ -46,6 +46,15 @@ class Line:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What each call to one deployment needs, found at once."""
+
+    line: Line
+    target: Target
+    forms: Forms
+
+
 class Exchange:
     """Writes requests for, and reads replies of, the deployments of one pool."""
 
@@ -53,7 +62,7 @@ class Exchange:
         """`lines` maps (provider, key name) to the way there."""
         self._lines = lines
         self._forms: dict[tuple[str, str], Forms] = {}
-        self._targets: dict[Deployment, Target] = {}
+        self._ways: dict[Deployment, _Way] = {}
         self.secrets = [line.secret for line in lines.values() if line.secret is not None]
 
     def line(self, deployment: Deployment) -> Line:
@@ -74,12 +83,9 @@ class Exchange:
         self, request: ChatRequest, deployment: Deployment, *, stream: bool = False
     ) -> tuple[WireRequest, Secret | None]:
         """The request in the provider's words, and the key that the transport attaches."""
-        line = self.line(deployment)
-        target = self._targets.get(deployment)
-        if target is None:
-            target = Target(line.base_url, deployment.model.name, line.headers)
-            self._targets[deployment] = target
-        wire = line.dialect.encode(target, request, stream=stream)
+        way = self._way(deployment)
+        line = way.line
+        wire = line.dialect.encode(way.target, request, stream=stream)
         if line.auth_header != wire.auth_header or line.auth_prefix != wire.auth_prefix:
             wire = replace(wire, auth_header=line.auth_header, auth_prefix=line.auth_prefix)
         return wire, line.secret
@@ -88,12 +94,12 @@ class Exchange:
         """What came back, whatever it was; the key is cut out of it first."""
         if isinstance(outcome, Failed):
             return self.failed(outcome)
-        forms = self._forms_at(deployment)
-        body = forms.mask_bytes(outcome.body)
-        dialect = self.line(deployment).dialect
-        answer = dialect.read(outcome.status, outcome.headers, body, now=time.time())
+        way = self._way(deployment)
+        body = way.forms.mask_bytes(outcome.body)
+        answer = way.line.dialect.read(outcome.status, outcome.headers, body, now=time.time())
         if answer.verdict.fault is not None:
-            answer = replace(answer, verdict=clean_verdict(answer.verdict, forms, self.secrets))
+            verdict = clean_verdict(answer.verdict, way.forms, self.secrets)
+            answer = replace(answer, verdict=verdict)
         return answer
 
     def record(
@@ -106,7 +112,8 @@ class Exchange:
     ) -> StreamRecord:
         """The record of a stream that began well at `begun` (monotonic seconds)."""
         deployment = send.lease.deployment
-        reader = self.line(deployment).dialect.stream(status, headers, now=time.time())
+        way = self._way(deployment)
+        reader = way.line.dialect.stream(status, headers, now=time.time())
         return StreamRecord(
             deployment,
             reader,
@@ -114,7 +121,7 @@ class Exchange:
             begun=begun,
             deadline=send.deadline,
             prompt_tokens=int(deployment.model.prompt_tokens(send.lease.size)),
-            veil=Veil(self._forms_at(deployment), self.secrets),
+            veil=Veil(way.forms, self.secrets),
         )
 
     def failed(self, outcome: Failed) -> Answer:
@@ -133,9 +140,11 @@ class Exchange:
         logger.warning("the transport raised %s; the attempt counts as failed", kind)
         return Failed(Fault.UNKNOWN, f"the transport failed with {kind}")
 
-    def _forms_at(self, deployment: Deployment) -> Forms:
-        place = deployment.provider, deployment.key
-        forms = self._forms.get(place)
-        if forms is None:
-            forms = self._forms[place] = Forms(self._lines[place].secret)
-        return forms
+    def _way(self, deployment: Deployment) -> _Way:
+        way = self._ways.get(deployment)
+        if way is None:
+            line, place = self.line(deployment), (deployment.provider, deployment.key)
+            target = Target(line.base_url, deployment.model.name, line.headers)
+            forms = self._forms.setdefault(place, Forms(line.secret))  # one for all its models
+            way = self._ways[deployment] = _Way(line, target, forms)
+        return way

@@ -31,7 +31,7 @@ import contextlib
 import time
 from datetime import timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from pyreqwest.exceptions import (
     BuilderError,
@@ -41,6 +41,7 @@ from pyreqwest.exceptions import (
 )
 from pyreqwest.http import HeaderMap, Url
 
+from hydra_core.drafts import drafted
 from hydra_core.drive import transport as common
 from hydra_core.drive.proxies import Proxies, from_environment
 from hydra_core.drive.pyreqwest_client import make_client
@@ -69,6 +70,7 @@ _GRACE = 0.5
 _SETTLING = 0.02
 # hyper's mark of a failure before the request was put on the wire.
 _CONNECTING = "(connect)"
+_replied = drafted(Replied)
 
 
 def _settle() -> None:
@@ -180,7 +182,7 @@ class PyreqwestTransport:
                 builder = builder.header(wire.auth_header, value, is_sensitive=True)
             return (
                 builder.body_bytes(wire.body)
-                .timeout(timedelta(seconds=max(limit, 0.0)))
+                .timeout(_seconds(limit))
                 .streamed_read_buffer_limit(buffer)
                 .build_streamed()
             )
@@ -251,7 +253,7 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
     if length is not None:
         if length > common.MAX_BODY:
             return common.too_long(url)
-        return Replied(status, headers, (await response.bytes()).to_bytes())
+        return _replied(status, headers, (await response.bytes()).to_bytes())
     reader = response.body_reader
     pieces: list[bytes] = []
     room = common.MAX_BODY
@@ -260,7 +262,13 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
         room -= len(piece)
         if room < 0:
             return common.too_long(url)
-    return Replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    return _replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+# Most calls of a pool have the same limit, and CPython divides long to make one of these.
+@lru_cache(maxsize=16)
+def _seconds(limit: float) -> timedelta:
+    return timedelta(seconds=max(limit, 0.0))
 
 
 @lru_cache(maxsize=256)
@@ -276,20 +284,16 @@ def _header_map(headers: tuple[tuple[str, str], ...]) -> HeaderMap:
 def _headers(response: Response) -> dict[str, str]:
     headers = response.headers
     try:
-        found = headers.dict_multi_value()
-        if len(found) < len(headers):
-            found = {name: _joined(value) for name, value in found.items()}
-        return cast("dict[str, str]", found)
+        found: dict[str, Any] = headers.dict_multi_value()
     except ValueError:  # one value is not ASCII; the others still count
         readable = {}
         for name in headers:
             with contextlib.suppress(ValueError):
                 readable[name] = ", ".join(response.get_header_all(name))
         return readable
-
-
-def _joined(value: str | list[str]) -> str:
-    return value if isinstance(value, str) else ", ".join(value)
+    if len(found) < len(headers):
+        return {n: of if isinstance(of, str) else ", ".join(of) for n, of in found.items()}
+    return found
 
 
 def _failed(error: PyreqwestError, url: str) -> Failed:

@@ -25,7 +25,7 @@ _SHORTEST: Final = 8
 class Forms:
     """Every form of one secret, ready to be looked for. None: there is nothing to hide."""
 
-    __slots__ = ("_in_bytes", "_in_text", "_runs", "value")
+    __slots__ = ("_in_text", "_runs", "value")
 
     def __init__(self, secret: Secret | None) -> None:
         value = secret.get_secret_value() if secret is not None else ""
@@ -35,7 +35,6 @@ class Forms:
         # Longer ones first: an escaped form may contain the plain one.
         forms = sorted(set(_forms(self.value)), key=len, reverse=True) if self.value else []
         self._in_text = tuple(forms)
-        self._in_bytes = tuple(form.encode() for form in forms)
 
     def mask(self, text: str) -> str:
         """The text without the secret."""
@@ -46,10 +45,11 @@ class Forms:
 
     def mask_bytes(self, body: bytes) -> bytes:
         """The body without the secret; a JSON body stays one."""
-        for form in self._in_bytes:
-            if form in body:
-                body = body.replace(form, MASK.encode())
-        return body
+        # One character for each byte. CPython looks through a text in half the time: asked for
+        # bytes in bytes, it first tries whether they are a number, and catches its own error.
+        text = body.decode("latin-1")
+        masked = self.mask(text)
+        return body if masked is text else masked.encode("latin-1")
 
     def mask_parts(self, text: str) -> str:
         """The text without any eight characters in a row of the secret.
