@@ -71,6 +71,9 @@ _SETTLING = 0.02
 # hyper's mark of a failure before the request was put on the wire.
 _CONNECTING = "(connect)"
 _replied = drafted(Replied)
+# A pool's requests have few addresses and sets of headers.
+_url = lru_cache(maxsize=256)(Url)
+_header_map = lru_cache(maxsize=256)(HeaderMap)
 
 
 def _settle() -> None:
@@ -262,23 +265,13 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
         room -= len(piece)
         if room < 0:
             return common.too_long(url)
-    return _replied(status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+    return _replied(status, headers, b"".join(pieces))
 
 
 # Most calls of a pool have the same limit, and CPython divides long to make one of these.
 @lru_cache(maxsize=16)
 def _seconds(limit: float) -> timedelta:
     return timedelta(seconds=max(limit, 0.0))
-
-
-@lru_cache(maxsize=256)
-def _url(text: str) -> Url:
-    return Url(text)
-
-
-@lru_cache(maxsize=256)
-def _header_map(headers: tuple[tuple[str, str], ...]) -> HeaderMap:
-    return HeaderMap(headers)
 
 
 def _headers(response: Response) -> dict[str, str]:
