@@ -39,7 +39,7 @@ from pyreqwest.exceptions import (
     PyreqwestError,
     RequestPanicError,
 )
-from pyreqwest.http import HeaderMap, Url
+from pyreqwest.request import RequestBody, StreamRequest
 
 from hydra_core.drafts import drafted
 from hydra_core.drive import transport as common
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyreqwest.client import Client
-    from pyreqwest.request import StreamRequest
     from pyreqwest.response import Response
 
     from hydra_core.vault import Secret
@@ -68,12 +67,11 @@ _STREAM_LIFE = 1800.0
 _GRACE = 0.5
 # Seconds; what its thread gets at the interpreter's end to let go of it.
 _SETTLING = 0.02
+# Requests kept without key and body: a pool's calls are to few addresses, with few limits.
+_BLANKS = 256
 # hyper's mark of a failure before the request was put on the wire.
 _CONNECTING = "(connect)"
 _replied = drafted(Replied)
-# A pool's requests have few addresses and sets of headers.
-_url = lru_cache(maxsize=256)(Url)
-_header_map = lru_cache(maxsize=256)(HeaderMap)
 
 
 def _settle() -> None:
@@ -108,6 +106,7 @@ class PyreqwestTransport:
         self._client = make_client(self._proxies, connect_timeout)
         self._longest_pause = longest_pause
         self._streams: Client | None = None
+        self._blank = lru_cache(maxsize=_BLANKS)(_blank)
 
     async def send(
         self, wire: WireRequest, secret: Secret | None, *, timeout: float
@@ -116,7 +115,7 @@ class PyreqwestTransport:
         if self._inherited():
             return common.inherited(wire.url)
         try:
-            async with self._request(wire, secret, limit=timeout, buffer=_FIRST_READ) as response:
+            async with self._request(self._client, wire, secret, timeout, _FIRST_READ) as response:
                 return await _whole(response, wire.url)
         except PyreqwestError as error:
             return _failed(error, wire.url)
@@ -129,9 +128,7 @@ class PyreqwestTransport:
             return common.inherited(wire.url)
         limit = timeout + _STREAM_LIFE
         try:
-            opening = _Opening(
-                self._request(wire, secret, limit=limit, buffer=0, client=self._for_streams())
-            )
+            opening = _Opening(self._request(self._for_streams(), wire, secret, limit, 0))
             async with asyncio.timeout(timeout):
                 stream = await opening.stream(wire.url)
         except PyreqwestError as error:
@@ -168,29 +165,18 @@ class PyreqwestTransport:
         return self._generation != common.generation()
 
     def _request(
-        self,
-        wire: WireRequest,
-        secret: Secret | None,
-        *,
-        limit: float,
-        buffer: int,
-        client: Client | None = None,
+        self, client: Client, wire: WireRequest, secret: Secret | None, limit: float, buffer: int
     ) -> StreamRequest:
         # Apart from the awaiting frames: the key is in no local variable while anything waits.
         try:
-            builder = (client or self._client).request(wire.method, _url(wire.url))
-            builder = builder.headers(_header_map(wire.headers))
+            blank = self._blank(client, wire.method, wire.url, wire.headers, limit, buffer)
+            request = StreamRequest.from_request_and_body(blank, RequestBody.from_bytes(wire.body))
             if secret is not None:
                 value = wire.auth_prefix + secret.get_secret_value()
-                builder = builder.header(wire.auth_header, value, is_sensitive=True)
-            return (
-                builder.body_bytes(wire.body)
-                .timeout(_seconds(limit))
-                .streamed_read_buffer_limit(buffer)
-                .build_streamed()
-            )
+                request.headers.append(wire.auth_header, value, is_sensitive=True)
         except ValueError:  # its message holds the header's value
             raise BuilderError("malformed", {"causes": None}) from None
+        return request
 
 
 class _Opening:
@@ -268,10 +254,21 @@ async def _whole(response: Response, url: str) -> Replied | Failed:
     return _replied(status, headers, b"".join(pieces))
 
 
-# Most calls of a pool have the same limit, and CPython divides long to make one of these.
-@lru_cache(maxsize=16)
-def _seconds(limit: float) -> timedelta:
-    return timedelta(seconds=max(limit, 0.0))
+def _blank(
+    client: Client,
+    method: str,
+    url: str,
+    headers: tuple[tuple[str, str], ...],
+    limit: float,
+    buffer: int,
+) -> StreamRequest:
+    return (
+        client.request(method, url)
+        .headers(headers)
+        .timeout(timedelta(seconds=max(limit, 0.0)))
+        .streamed_read_buffer_limit(buffer)
+        .build_streamed()
+    )
 
 
 def _headers(response: Response) -> dict[str, str]:
