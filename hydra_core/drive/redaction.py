@@ -25,13 +25,11 @@ _SHORTEST: Final = 8
 class Forms:
     """Every form of one secret, ready to be looked for. None: there is nothing to hide."""
 
-    __slots__ = ("_in_text", "_runs", "value")
+    __slots__ = ("_in_text", "value")
 
     def __init__(self, secret: Secret | None) -> None:
         value = secret.get_secret_value() if secret is not None else ""
         self.value = value if len(value) >= _SHORTEST else ""
-        starts = range(len(value) - _SHORTEST + 1)
-        self._runs = frozenset(value[at : at + _SHORTEST] for at in starts)
         # Longer ones first: an escaped form may contain the plain one.
         forms = sorted(set(_forms(self.value)), key=len, reverse=True) if self.value else []
         self._in_text = tuple(forms)
@@ -57,18 +55,18 @@ class Forms:
         Errors repeat keys cut short, or with a middle of stars.
         """
         shown: list[str] = []
-        at = 0
-        while at < len(text):
+        at, last = 0, len(text) - _SHORTEST
+        while at <= last:
             end = at + _SHORTEST
-            if text[at:end] not in self._runs:
+            if text[at:end] not in self.value:
                 shown.append(text[at])
                 at += 1
                 continue
-            while text[end - _SHORTEST + 1 : end + 1] in self._runs:
+            while end < len(text) and text[end - _SHORTEST + 1 : end + 1] in self.value:
                 end += 1
             shown.append(MASK)
             at = end
-        return "".join(shown)
+        return "".join(shown) + text[at:]
 
 
 def _forms(value: str) -> Iterator[str]:
