@@ -27,6 +27,7 @@ def blame(
     *,
     hurried: bool = False,
     spared: bool = False,
+    supposed: float | None = None,
 ) -> Iterator[Rest]:
     """Let those rest whom the table blames; yields each rest that changed.
 
@@ -35,6 +36,8 @@ def blame(
     since one impatient caller must not put every key to a long rest.
     `spared`: an outage is known, so the deployment is neither doubted nor thought less of;
     it obeys a wait that the provider states.
+    `supposed` is the wait, in seconds, after which the limit that explains a refusal has room
+    again: where the provider states none, that is the first rest.
     """
     fault = verdict.fault or Fault.UNKNOWN
     deployment = lease.deployment
@@ -47,7 +50,8 @@ def blame(
     if not spared:
         deployment.score.failed(now)
     rest = _blamed(deployment, rule.blame, verdict)
-    _let_rest(rest, fault, verdict, lease.granted, now, scale, light=hurried)
+    first = _first_rest(verdict, scale, light=hurried, supposed=supposed)
+    _let_rest(rest, fault, verdict, lease.granted, now, scale, first)
     yield rest
     model = deployment.model
     if fault is Fault.MODEL_UNAVAILABLE:
@@ -72,6 +76,16 @@ def _blamed(deployment: Deployment, whom: Blame, verdict: Verdict) -> Rest:
     }.get(whom, deployment.own_rest)
 
 
+def _first_rest(
+    verdict: Verdict, scale: float, *, light: bool, supposed: float | None
+) -> float:
+    """The rest after the first fault in a row where the provider states no wait, in seconds."""
+    least, usual = _LEAST_WAIT * scale, FAULTS[verdict.fault or Fault.UNKNOWN].rest * scale
+    if light or verdict.kind == "concurrency":
+        return least
+    return usual if supposed is None else min(usual, max(least, supposed))
+
+
 def _let_rest(
     rest: Rest,
     fault: Fault,
@@ -79,13 +93,10 @@ def _let_rest(
     begun: float,
     now: float,
     scale: float,
-    *,
-    light: bool,
+    first: float,
 ) -> None:
     rule = FAULTS[fault]
-    light = light or verdict.kind == "concurrency"
-    first = _LEAST_WAIT if light else rule.rest
-    wait = rest.backoff(first * scale, max(first, rule.cap) * scale, begun=begun, now=now)
+    wait = rest.backoff(first, max(first, rule.cap * scale), begun=begun, now=now)
     if rule.forever:
         rest.die(fault, now)
     elif verdict.retry_after is not None:

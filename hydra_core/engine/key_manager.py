@@ -252,9 +252,9 @@ class KeyManager:
 
         `hurried`: it was the caller's deadline that ended the attempt, so it says little.
         """
-        for rest in self.outages.failed(lease, verdict, now, hurried=hurried):
+        wait = refused(lease, verdict, self._learned_at(lease.deployment, now))
+        for rest in self.outages.failed(lease, verdict, now, hurried=hurried, supposed=wait):
             self._refresh(rest)
-        refused(lease, verdict, self._learned_at(lease.deployment, now))
         if verdict.affordable_tokens is not None:
             credit, scale = self.routes.credit, self._settings.scale
             credit.heard(lease.group, verdict.affordable_tokens, now, scale)

@@ -40,8 +40,11 @@ def observe(group: QuotaGroup, readings: Sequence[LimitReading], lesson: Lesson)
         end_slow_start(group, lesson.scale)
 
 
-def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
-    """Learn from a refusal; the lease is not settled yet."""
+def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> float | None:
+    """Learn from a refusal; the lease is not settled yet.
+
+    The result is how many seconds to wait by what was supposed of it; None: nothing was.
+    """
     group = lease.group
     if verdict.fault in _USUAL:
         _take_back(lease, lesson.now)
@@ -52,13 +55,14 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> None:
     elif verdict.kind is not None and (verdict.limit or verdict.fault is Fault.RATE_LIMIT_DAY):
         length = verdict.window or _USUAL.get(verdict.fault or Fault.UNKNOWN)
         if length is None:
-            return
+            return None
         wait = verdict.retry_after
         window = _stated(group, verdict.kind, length, verdict.limit, wait, lesson)
         if window is not None:
             _count(window, verdict, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
-        suppose(group, group.study, lease, verdict, lesson)
+        return suppose(group, group.study, lease, verdict, lesson)
+    return None
 
 
 def _count(window: Window, verdict: Verdict, now: float) -> None:

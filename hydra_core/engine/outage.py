@@ -97,7 +97,13 @@ class Outages:
         return self._offline.open_until > 0.0
 
     def failed(
-        self, lease: Lease, verdict: Verdict, now: float, *, hurried: bool = False
+        self,
+        lease: Lease,
+        verdict: Verdict,
+        now: float,
+        *,
+        hurried: bool = False,
+        supposed: float | None = None,
     ) -> Iterator[Rest]:
         """Blame the fault on whom it befell, or on what they share."""
         self.alert = True
@@ -118,7 +124,9 @@ class Outages:
         elif fault in ILL:
             yield from self._ill(site, lease, verdict, now, hurried=hurried)
         else:
-            yield from blame(lease, verdict, now, self._scale, hurried=hurried)
+            yield from blame(
+                lease, verdict, now, self._scale, hurried=hurried, supposed=supposed
+            )
         if fault is Fault.AUTH and lease.deployment.scopes.key.dead:
             self._notices.append(refused_notice(lease.deployment.provider, site.dead()))
         elif fault is Fault.QUOTA_EXHAUSTED_BILLING:

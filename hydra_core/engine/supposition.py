@@ -77,8 +77,12 @@ class Case:
 
 def suppose(
     group: QuotaGroup, study: Study, lease: Lease, verdict: Verdict, lesson: Lesson
-) -> None:
-    """A refusal of this lease named no limit: suppose the one that explains it best."""
+) -> float | None:
+    """A refusal of this lease named no limit: suppose the one that explains it best.
+
+    The result is how many seconds it takes until that has room for such a request again;
+    None: nothing that we know explains the refusal.
+    """
     case, now = study.case, lesson.now
     if lease.granted <= study.supposed_at:
         # Calls that were under way together are refused together, and show one thing. But
@@ -86,14 +90,24 @@ def suppose(
         if case is not None and lease.granted < case.sent:
             _retract(group, study, case)
             _judge(group, study, case)
-        return
+        return _room_in(study.case, lease.tokens, now)
     if study.refused(lease.tokens, now):
-        return
+        return _room_in(study.case, lease.tokens, now)
     if group.slow_start is not None:
         group.slow_start.resume(0.0)  # the other limit may be as near as this one was
     told = Refused(lease.tokens, verdict.retry_after, now, now - lease.granted, lesson.scale)
     fresh = Case(told, lease.granted, verdict.kind, lesson)
     _judge(group, study, fresh)
+    return _room_in(study.case, lease.tokens, now) if study.case is fresh else None
+
+
+def _room_in(case: Case | None, tokens: float, now: float) -> float | None:
+    """Seconds until the limit in force has room for such a request; None: there is none."""
+    if case is None or case.window is None:
+        return None
+    window = case.window
+    need = min(window.limit, tokens if window.kind == "tokens" else 1.0)
+    return window.earliest(need, now) - now
 
 
 def _judge(group: QuotaGroup, study: Study, case: Case) -> None:
@@ -188,9 +202,11 @@ def _put_in_force(group: QuotaGroup, study: Study, estimate: Estimate, case: Cas
 def _count(window: Window, told: Refused, lesson: Lesson) -> None:
     """Who refuses has counted so much that what was asked for does not fit."""
     need = min(window.limit, told.need if window.kind == "tokens" else 1.0)
-    used, wait = window.limit - need, told.wait or 0.0
+    used = window.limit - need
     if lesson.shape == "bucket":
-        used += min(need, wait * window.limit / window.length)
+        # What it lacks is the wait's worth. Without a word of it nobody knows: who took it for
+        # less than all of the request would be refused for the difference, again and again.
+        used += need if told.wait is None else min(need, told.wait * window.limit / window.length)
     window.observe(used + 1.0, told.wait, lesson.now)
 
 

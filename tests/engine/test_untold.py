@@ -22,16 +22,16 @@ _REFUSES = 0.3  # a refusal takes as much of an answer's time
 
 
 class Provider:
-    """Refuses by its own books, in words that name the limit or with nothing but a wait."""
+    """Refuses by its own books: in words that name the limit, with a wait, or with neither."""
 
-    def __init__(self, limits, window, ok, refuse, *, words, latency):
+    def __init__(self, limits, window, ok, refuse, *, words, latency, waits=True):
         self.refused = 0
         self._latency = latency
         self._quotas = {
             f"k{place}": Quota(FakeLimits(rpm=rpm, tpm=tpm, window=window), scale=1.0)
             for place, (rpm, tpm) in enumerate(limits)
         }
-        self._ok, self._refuse, self._words = ok, refuse, words
+        self._ok, self._refuse, self._words, self._waits = ok, refuse, words, waits
 
     def __call__(self, lease, now):
         tokens = int(lease.size.known_tokens)
@@ -42,7 +42,7 @@ class Provider:
             quota.enter(tokens, arrival)
             return self._latency, self._ok(tokens)
         self.refused += 1
-        said = {"retry_after": float(math.ceil(refusal.wait))}
+        said = {"retry_after": float(math.ceil(refusal.wait))} if self._waits else {}
         if self._words:
             said |= {
                 "kind": "requests" if refusal.name == "rpm" else "tokens",
@@ -64,7 +64,7 @@ def run(make_pool, make_world, ok, refuse):
 
     def serve(
         limits, window, *, words=False, told=False, latency=_LATENCY, seed=1, count=600,
-        sizes=None, times=None,
+        sizes=None, times=None, waits=True,
     ):  # fmt: skip
         sizes = sizes or batch(count, seed)
         rows = [
@@ -73,7 +73,9 @@ def run(make_pool, make_world, ok, refuse):
             for place, (rpm, tpm) in enumerate(limits)
         ]
         pool = make_pool(rows, windows={"acme": window})
-        provider = Provider(limits, window, ok, refuse, words=words, latency=latency)
+        provider = Provider(
+            limits, window, ok, refuse, words=words, latency=latency, waits=waits
+        )
         world = make_world(pool, provider)
         for at, tokens in zip(times or [0.0] * len(sizes), sizes, strict=True):
             world.ask(at, tokens, patience=Patience(max_wait=1e5, timeout=1e5))
@@ -124,6 +126,17 @@ def test_a_batch_that_fills_all_rolling_windows_needs_one_more(run, seed):
     known, _, _ = run(UNEQUAL, "sliding", told=True, latency=0.2, seed=seed)
     assert refused <= 0.03 * 600
     assert seconds <= known + MINUTE + 5.0
+
+
+@pytest.mark.parametrize("window", ["sliding", "bucket"])
+@pytest.mark.parametrize(("latency", "seed"), [(0.05, 1), (0.5, 2), (2.0, 3)])
+def test_refusals_without_a_word_cost_little_time_too(run, window, latency, seed):
+    """Who says neither what was spent nor when to come back is asked again when it fits."""
+    given = {"latency": latency, "seed": seed}
+    seconds, refused, _ = run(EQUAL, window, waits=False, **given)
+    known, _, _ = run(EQUAL, window, told=True, **given)
+    assert refused <= 0.035 * 600
+    assert seconds <= 1.25 * known
 
 
 @pytest.mark.parametrize(("large", "latency"), [([3000.0], 0.2), ([1000.0] * 5, 1.0)])
