@@ -216,7 +216,8 @@ class _Builder:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = QuotaGroup("/".join(name))
-            if key.secret is not None:  # a server that knows nobody limits nobody
+            # A server that knows nobody limits nobody, nor does one's own: it queues.
+            if key.secret is not None and not provider.local:
                 group.slow_start = SlowStart()
         if limits is None:
             return group

@@ -77,6 +77,7 @@ class ResolvedProvider:
     """One provider in use. `day_rule`: "rolling", or the zone at whose midnight days end.
 
     Models whose names end in `pooled`, where it is not empty, share one quota of each account.
+    `local`: the catalogue knows it as a server of one's own.
 
     `models` are in order of preference, never empty; neither are `keys`.
     """
@@ -95,6 +96,7 @@ class ResolvedProvider:
     auth_prefix: str
     headers: tuple[tuple[str, str], ...]
     budget: BudgetConfig | None = None
+    local: bool = False
 
 
 def resolve(config: HydraConfig) -> tuple[ResolvedProvider, ...]:
@@ -121,6 +123,7 @@ def _provider(provider: ProviderConfig) -> ResolvedProvider:
         auth_prefix=auth.auth_prefix,
         headers=auth.headers,
         budget=provider.budget,
+        local=entry.local if entry else False,
     )
 
 

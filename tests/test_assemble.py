@@ -73,10 +73,14 @@ def test_a_learned_day_keeps_its_calendar_over_a_restart():
     assert window.resets_at == pytest.approx(midnight + 23 * 3600.0)
 
 
-@pytest.mark.parametrize(("key", "careful"), [(None, False), ("CANARY-0123456789", True)])
-def test_a_server_that_asks_for_no_key_is_not_tried_slowly(key, careful):
-    """Who knows nobody limits nobody; a key of unknown limits may have some."""
-    row = {"name": "office", "base_url": "http://llm.internal:8000/v1", "models": ["m"]}
+@pytest.mark.parametrize(
+    ("name", "key", "careful"),
+    [("office", None, False), ("office", "CANARY-0123456789", True),
+     ("vllm", "CANARY-0123456789", False)],
+)  # fmt: skip
+def test_a_server_of_ones_own_is_not_tried_slowly(name, key, careful):
+    """Who knows nobody limits nobody, nor does a known kind of server at home; others may."""
+    row = {"name": name, "base_url": "http://llm.internal:8000/v1", "models": ["m"]}
     keys = [] if key is None else [{"value": key}]
     config = HydraConfig.model_validate({"store": "memory", "providers": [{**row, "keys": keys}]})
     (deployment,) = assemble(config, now=0.0).manager.deployments

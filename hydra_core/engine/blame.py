@@ -96,12 +96,15 @@ def _let_rest(
     first: float,
 ) -> None:
     rule = FAULTS[fault]
+    told = verdict.retry_after
+    if told is not None:
+        first = max(min(LONGEST_WAIT, told), _LEAST_WAIT * scale)
     wait = rest.backoff(first, max(first, rule.cap * scale), begun=begun, now=now)
     if rule.forever:
         rest.die(fault, now)
-    elif verdict.retry_after is not None:
-        told = min(LONGEST_WAIT, verdict.retry_after)
-        rest.cool(now + max(told, _LEAST_WAIT * scale), fault)
+    elif told is not None:
+        # Who waited as he was told and is refused again has company: he yields ever longer.
+        rest.cool(now + (wait if fault is Fault.RATE_LIMIT_MINUTE else first), fault)
     elif rule.hard:
         rest.cool(now + wait, fault)
     else:
