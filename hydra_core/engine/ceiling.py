@@ -71,12 +71,20 @@ class SlowStart:
 
 
 class Ceiling:
-    """The calls at once that a refusal showed to be bearable."""
+    """The calls at once that a refusal showed to be bearable.
 
-    __slots__ = ("_grown", "_pause", "_scale", "allowed")
+    `allowed` grows beyond `borne`, which the last refusal left, at the moment `lowered`.
+    `tentative`: no refusal named it, so another limit may have refused.
+    """
 
-    def __init__(self, allowed: int, now: float, scale: float) -> None:
-        self.allowed = allowed
+    __slots__ = ("_grown", "_pause", "_scale", "allowed", "borne", "lowered", "tentative")
+
+    def __init__(
+        self, allowed: int, now: float, scale: float, *, tentative: bool = False
+    ) -> None:
+        self.allowed = self.borne = allowed
+        self.lowered = now
+        self.tentative = tentative
         self._scale = scale
         self._grown = now
         self._pause = _RISES * scale
@@ -92,5 +100,5 @@ class Ceiling:
     def refused(self, bearable: int, now: float) -> None:
         """More than `bearable` at once were too many."""
         self._pause = min(2.0 * self._pause, _RISES_LAST * self._scale)
-        self.allowed = min(self.allowed, bearable)
-        self._grown = now
+        self.allowed = self.borne = min(self.allowed, bearable)
+        self._grown = self.lowered = now

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from hydra_core.engine.bucket import Bucket
 from hydra_core.engine.ceiling import Ceiling
+from hydra_core.engine.crowding import too_many_at_once
 from hydra_core.engine.fixed_window import FixedWindow
 from hydra_core.engine.lesson import opened
 from hydra_core.engine.supposition import suppose, weigh_rivals
@@ -61,6 +62,11 @@ def refused(lease: Lease, verdict: Verdict, lesson: Lesson) -> float | None:
         if window is not None:
             _count(window, verdict, lesson.now)
     elif verdict.fault is Fault.RATE_LIMIT_MINUTE and group.study is not None:
+        wordless = verdict.kind is None and verdict.retry_after is None
+        bearable = too_many_at_once(lease, group.study, lesson) if wordless else None
+        if bearable is not None:
+            _hold_back(group, bearable, lesson, tentative=True)
+            return 0.0  # there is room as soon as one has ended
         return suppose(group, group.study, lease, verdict, lesson)
     return None
 
@@ -147,13 +153,15 @@ def end_slow_start(group: QuotaGroup, scale: float) -> None:
         group.slow_start = None
 
 
-def _hold_back(group: QuotaGroup, stated: int | None, lesson: Lesson) -> None:
+def _hold_back(
+    group: QuotaGroup, stated: int | None, lesson: Lesson, *, tentative: bool = False
+) -> None:
     # The refused call is still counted in flight; one fewer is what was bearable.
     bearable = max(1, group.in_flight - 1)
     if stated is not None:
         bearable = max(1, min(stated, bearable))
     if group.ceiling is None:
-        group.ceiling = Ceiling(bearable, lesson.now, lesson.scale)
+        group.ceiling = Ceiling(bearable, lesson.now, lesson.scale, tentative=tentative)
     else:
         group.ceiling.refused(bearable, lesson.now)
         group.refresh()

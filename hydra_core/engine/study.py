@@ -78,6 +78,16 @@ class Study:
             if lease.used > 0.0 and lease.granted <= until
         ]
 
+    def company(self, refused: Lease, since: float) -> tuple[int, int]:
+        """Of the calls sent after `since`, how many were under way at its sending, and had ended.
+
+        Those that were refused as well are neither.
+        """
+        moment = refused.granted
+        others = [lease for lease in self._latest(since) if lease is not refused]
+        ended = sum(1 for lease in others if lease.ended <= moment)
+        return len(others) - ended, ended
+
     def _latest(self, since: float) -> Iterator[Lease]:
         """The calls sent after `since` that were not refused, newest first."""
         latest = takewhile(lambda lease: lease.granted > since, reversed(self._leases))
