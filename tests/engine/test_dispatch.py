@@ -292,12 +292,12 @@ def test_waits_of_one_call_add_up(make_pool, make_world, refuse):
     """`max_wait` is for the whole call: a second wait gets what the first has left."""
     pool = make_pool([{}])
     world = make_world(pool, lambda *_: (0.1, refuse(Fault.RATE_LIMIT_MINUTE, retry_after=4.0)))
-    world.ask(0.0, max_wait=10.0)
+    world.ask(0.0, max_wait=14.0)
     world.run()
     at, error = gave_up(world)
     assert len(error.attempts) == 3
-    assert at == pytest.approx(8.3)
-    assert error.eta == pytest.approx(4.0)
+    assert at == pytest.approx(12.3)  # it waited 4 s, then 8: refused twice in vain
+    assert error.eta == pytest.approx(16.0)
 
 
 def test_a_clock_may_begin_at_zero(make_pool):
