@@ -109,8 +109,8 @@ class Rest:
         self._struck_at = max(self._struck_at, other._struck_at)
         return (self.hard_until, self.soft_until) != before
 
-    def revive(self, now: float = -NEVER) -> None:
-        """The key was changed, or proved well or wronged by `now`: forget everything."""
+    def revive(self, now: float) -> None:
+        """The key was refused wrongly, as is known by `now`: forget everything."""
         self.recover()
         self.alive_at = max(self.alive_at, now)
         self.hard_until = 0.0

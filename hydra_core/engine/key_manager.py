@@ -289,13 +289,6 @@ class KeyManager:
         self._chooser.stir(follow(self.days, self._sharers, offset, now))
         self.serve(now)
 
-    def revive(self, provider: str, key: str) -> None:
-        """The key was changed or proved well: its own rest ends."""
-        for deployment in self.deployments:
-            if deployment.provider == provider and deployment.key == key:
-                deployment.scopes.key.revive()
-                self._refresh(deployment.scopes.key)
-
     @property
     def scale(self) -> float:
         """What the provider's minutes and days are shortened by."""

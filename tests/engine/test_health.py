@@ -48,14 +48,15 @@ def test_a_success_ends_our_guesses_and_no_cooldown():
 
 
 def test_only_a_revival_ends_a_death():
-    """No timer and no success revives a dead key; a change of the key does."""
+    """No timer and no success revives a dead key; that it was refused wrongly does."""
     rest = Rest("key")
     rest.cool(NEVER, Fault.AUTH)
     rest.recover()
     assert rest.dead
-    rest.revive()
+    rest.revive(5.0)
     assert not rest.dead
     assert rest.fault is None
+    assert rest.alive_at == 5.0
 
 
 @pytest.mark.parametrize(

@@ -75,16 +75,12 @@ def test_a_spent_day_rests_the_group_as_long_as_stated_and_others_go_on(make_poo
     assert pool.lease(7201.0).deployment.key == "k1"
 
 
-def test_a_dead_key_is_dead_alone_until_it_is_revived(make_pool):
-    """A refused key never comes back by time; a mended one serves at once."""
+def test_a_dead_key_is_dead_alone_and_for_good(make_pool):
+    """A refused key never comes back by time, with none of its models; another's is its own."""
     pool = make_pool([{"account": "a", "models": ["m", "n"]}, {"account": "a"}])
     pool.fail(pool.lease(1.0, provider="acme", model="m"), 1.0, Fault.AUTH)
     assert {pool.lease(now).deployment.key for now in (2.0, 1e6)} == {"k2"}
     assert pool.manager.earliest(pool.route(model="n"), ONE, (), 2.0) == NEVER
-    pool.manager.revive("acme", "k1")
-    other = [d for d in pool.deployments if d.key == "k2"]
-    assert pool.lease(3.0, avoid=other).deployment.key == "k1"
-    assert pool.lease(3.0, model="n") is not None
 
 
 def test_a_success_ends_a_doubt_and_no_cooldown(make_pool):

@@ -327,7 +327,7 @@ def test_a_rest_that_was_lifted_does_not_come_back_from_the_store(make_pool):
     pool = make_pool(keys)
     pool.fail(pool.lease(0.0), 0.0, Fault.AUTH)
     dead = stored(pool, 0.0)["deployments"]["acme/a/m"]
-    pool.manager.revive("acme", "a")
+    pool.deployments[0].scopes.key.revive(0.0)
     ours = stored(pool, 1.0)["deployments"]["acme/a/m"]
     assert merged(dead, ours, WALL, before=dead, kept=dead)["rests"] == {}
     assert merged(dead, ours, WALL, before=None, kept=dead)["rests"] == {}
