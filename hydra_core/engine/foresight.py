@@ -1,4 +1,4 @@
-"""What a request would meet on a route, step by step as its journey goes, and nothing is taken."""
+"""What one request would meet if it came now, as its journey goes: for explain(), nothing taken."""
 
 from __future__ import annotations
 

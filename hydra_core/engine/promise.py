@@ -1,22 +1,22 @@
-"""What a request is promised: when it will start, with all who go before it."""
+"""What is promised to who waits: a start, by a rehearsal; and to be in time, by the supply."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from hydra_core.engine.forecast import Forecast, demand_until
 from hydra_core.engine.rehearsal import Rehearsal
+from hydra_core.engine.supply import Supply, demand_until
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from hydra_core.engine.choice import Chooser
-    from hydra_core.engine.forecast import Demand, Sources
     from hydra_core.engine.queue import Ticket
     from hydra_core.engine.routing import Route
+    from hydra_core.engine.supply import Demand, Sources
 
-# What is surely waited: this share of the least wait that a forecast tells, less a second.
+# What is surely waited: this share of the least wait that the supply allows, less a second.
 _SURE: Final = 0.97
 _DOUBT: Final = 1.0
 # A photograph is used again as long as its age is so small a part of the wait in question.
@@ -24,7 +24,7 @@ _AGE: Final = 0.03
 
 
 class Promises:
-    """Forecasts and rehearsals of the routes somebody waits for, kept while they are good enough.
+    """Rehearsals and supplies of the routes somebody waits for, kept while they are good enough.
 
     `waiting` are those routes, as they are now; `passes` interactive requests go before
     each batch one.
@@ -32,26 +32,26 @@ class Promises:
 
     __slots__ = (
         "_chooser",
-        "_forecasts",
         "_passes",
         "_photographs",
         "_rehearsals",
         "_routes",
         "_shared",
+        "_supplies",
     )
 
     def __init__(self, chooser: Chooser, waiting: Collection[Route], passes: int) -> None:
         self._chooser = chooser
         self._routes = waiting
         self._passes = passes
-        self._forecasts: dict[Route, list[Forecast]] = {}
+        self._supplies: dict[Route, list[Supply]] = {}
         self._photographs: Sources = {}
         self._rehearsals: dict[tuple[Route, int], Rehearsal] = {}
         self._shared: dict[Route, tuple[Route, ...]] = {}
 
     def forget(self) -> None:
         """Somebody waits for another route than before, or nobody for one of them."""
-        self._forecasts.clear()
+        self._supplies.clear()
         self._rehearsals.clear()
         self._shared.clear()
         if not self._routes:
@@ -91,29 +91,29 @@ class Promises:
             return True
         wait = (limit + _DOUBT - now) / _SURE
         return all(
-            forecast.covers(
-                self._demand(ticket, forecast).at_least(), ticket.size, now + wait - forecast.now
+            supply.covers(
+                self._demand(ticket, supply).at_least(), ticket.size, now + wait - supply.now
             )
-            for forecast in self._forecasts_of(ticket, now, now - _AGE * wait)
+            for supply in self._supplies_of(ticket, now, now - _AGE * wait)
         )
 
     def _alone(self, ticket: Ticket, now: float) -> float:
         return self._chooser.earliest(ticket.route, ticket.size, ticket.avoid, now)[0]
 
-    def _demand(self, ticket: Ticket, forecast: Forecast) -> Demand:
-        queues = (queue for route in forecast.routes for queue in route.line.queues.values())
+    def _demand(self, ticket: Ticket, supply: Supply) -> Demand:
+        queues = (queue for route in supply.routes for queue in route.line.queues.values())
         return demand_until(ticket, queues, self._passes)
 
-    def _forecasts_of(self, ticket: Ticket, now: float, since: float) -> list[Forecast]:
+    def _supplies_of(self, ticket: Ticket, now: float, since: float) -> list[Supply]:
         """For its route alone; and, where others wait for some of that, for all of them."""
         route = ticket.route
-        known = self._forecasts.get(route)
-        if known is not None and all(forecast.taken >= since for forecast in known):
+        known = self._supplies.get(route)
+        if known is not None and all(supply.taken >= since for supply in known):
             return known
         others = self._sharing(route)
         sets = [(route,), (route, *others)] if others else [(route,)]
-        made = [Forecast(routes, ticket.size, now, self._photographs, since) for routes in sets]
-        self._forecasts[route] = made
+        made = [Supply(routes, ticket.size, now, self._photographs, since) for routes in sets]
+        self._supplies[route] = made
         return made
 
     def _sharing(self, route: Route) -> tuple[Route, ...]:

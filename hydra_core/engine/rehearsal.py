@@ -1,9 +1,9 @@
-"""When the next of those who wait would start: all before it are served in thought.
+"""When each of those who wait would start: the line is served in thought, one after the other.
 
 What a limit lets through is no flow that may be split at will: a large request needs one
 key with that much room, and small ones ahead of it take what each key gives back. So the
-line is played forward as it will be served: one after the other, each where it can start
-first, booked there as it will be booked and given back as it will be settled.
+line is played forward as it will be served: each where it can start first, booked there as
+it will be booked and given back as it will be settled. `stand_in` plays a key's limits.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hydra_core.engine.deployment import mean_latency
 from hydra_core.engine.exclusion import avoids
-from hydra_core.engine.prospect import Prospect, Purse
 from hydra_core.engine.score import USUAL_LATENCY
+from hydra_core.engine.stand_in import Purse, StandIn
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ _PLAYED: Final = 2048
 _FINE: Final = 12  # requests within a twelfth of a doubling are as large as each other
 _OFF: Final = 0.05  # a line may be so much longer or shorter than was foreseen
 
-_Standing = tuple[float, int, float, int, int, Prospect]
+_Entry = tuple[float, int, float, int, int, StandIn]
 
 
-class _Choice:
+class _Ranking:
     """Who could start requests of one route, avoidance and size first, kept up as they start.
 
     Starts only grow later as others are booked: whoever comes first when asked anew, does.
@@ -48,26 +48,27 @@ class _Choice:
 
     __slots__ = ("_heap", "_size")
 
-    def __init__(self, parts: dict[Prospect, int], size: Size) -> None:
-        """`parts` with the tiers in which they stand."""
+    def __init__(self, cast: dict[StandIn, int], size: Size) -> None:
+        """`cast` are those who may, with the tiers in which they stand."""
         self._size = size
         self._heap = [
-            self._standing(part, tier, place) for place, (part, tier) in enumerate(parts.items())
+            self._entry(stand_in, tier, place)
+            for place, (stand_in, tier) in enumerate(cast.items())
         ]
         heapify(self._heap)
 
-    def _standing(self, part: Prospect, tier: int, place: int) -> _Standing:
-        start, strain = part.earliest(self._size)
-        return start, tier, strain, part.stamp, place, part
+    def _entry(self, stand_in: StandIn, tier: int, place: int) -> _Entry:
+        start, strain = stand_in.earliest(self._size)
+        return start, tier, strain, stand_in.stamp, place, stand_in
 
-    def first(self) -> tuple[float, Prospect | None]:
+    def first(self) -> tuple[float, StandIn | None]:
         """When one could start, and where: of several at once, where it strains least, in turns."""
         heap = self._heap
         while heap:
-            start, tier, _, stamp, place, part = heap[0]
-            if stamp == part.stamp:
-                return start, part
-            heapreplace(heap, self._standing(part, tier, place))
+            start, tier, _, stamp, place, stand_in = heap[0]
+            if stamp == stand_in.stamp:
+                return start, stand_in
+            heapreplace(heap, self._entry(stand_in, tier, place))
         return inf, None
 
 
@@ -80,12 +81,12 @@ class Rehearsal:
 
     __slots__ = (
         "_by_kind",
-        "_choices",
+        "_cast",
         "_each",
         "_groups",
         "_line",
         "_moments",
-        "_parts",
+        "_rankings",
         "_stretch",
         "taken",
     )
@@ -100,10 +101,10 @@ class Rehearsal:
     ) -> None:
         self.taken = now
         self._line = _Line(newcomer.order[0], passes, batch=newcomer.kind.batch)
-        self._choices: dict[object, _Choice] = {}
-        self._groups: dict[object, dict[Prospect, int]] = {}
+        self._rankings: dict[object, _Ranking] = {}
+        self._groups: dict[object, dict[StandIn, int]] = {}
         self._by_kind: dict[object, tuple[list[tuple[int, int]], list[float]]] = {}
-        self._parts, every = _parts_of(routes, now)
+        self._cast, every = _cast_of(routes, now)
         line = self._line.tickets(queues)
         played = [line[int(every * n) - 1] for n in range(1, int(len(line) / every) + 1)]
         self._stretch = max(1.0, len(played) / _PLAYED)
@@ -111,32 +112,32 @@ class Rehearsal:
         self._each = len(line) / max(1, len(self._moments))
 
     def _serve(self, ticket: Ticket) -> float:
-        start, part = self._choice(ticket).first()
-        if part is not None and start < inf:
-            part.start(ticket.size, start)
+        start, stand_in = self._ranking(ticket).first()
+        if stand_in is not None and start < inf:
+            stand_in.start(ticket.size, start)
         orders, starts = self._by_kind.setdefault((ticket.route, ticket.kind), ([], []))
         orders.append(ticket.order)
         starts.append(start)
         return start
 
-    def _choice(self, ticket: Ticket) -> _Choice:
+    def _ranking(self, ticket: Ticket) -> _Ranking:
         asked = ticket.route, ticket.avoid, _alike(ticket.size)
-        choice = self._choices.get(asked)
-        if choice is None:
-            choice = self._choices[asked] = _Choice(self._able(ticket), ticket.size)
-        return choice
+        ranking = self._rankings.get(asked)
+        if ranking is None:
+            ranking = self._rankings[asked] = _Ranking(self._able(ticket), ticket.size)
+        return ranking
 
-    def _able(self, ticket: Ticket) -> dict[Prospect, int]:
-        """The groups that may serve it, with their tiers."""
+    def _able(self, ticket: Ticket) -> dict[StandIn, int]:
+        """The stand-ins that may serve it, with their tiers."""
         asked = ticket.route, ticket.avoid
         able = self._groups.get(asked)
         if able is None:
             able = self._groups[asked] = {}
             for tier, members in enumerate(ticket.route.tiers):
                 for deployment in members.deployments:
-                    part = self._parts.get(deployment)
-                    if part is not None and not avoids(ticket.avoid, deployment):
-                        able.setdefault(part, tier)
+                    stand_in = self._cast.get(deployment)
+                    if stand_in is not None and not avoids(ticket.avoid, deployment):
+                        able.setdefault(stand_in, tier)
         return able
 
     def start(self, ticket: Ticket) -> float:
@@ -145,7 +146,7 @@ class Rehearsal:
         place = bisect_left(orders, ticket.order)
         if place < len(orders):
             return starts[place]
-        start = min((part.earliest(ticket.size)[0] for part in self._able(ticket)), default=inf)
+        start = min((able.earliest(ticket.size)[0] for able in self._able(ticket)), default=inf)
         return self.taken + (start - self.taken) * self._stretch
 
     def holds(self, queues: Sequence[Queue], now: float) -> bool:
@@ -206,10 +207,10 @@ def _alike(size: Size) -> tuple[int, int]:
     return round(_FINE * rough[0]), round(_FINE * rough[1])
 
 
-def _parts_of(
+def _cast_of(
     routes: Sequence[Route], now: float
-) -> tuple[dict[Deployment, Prospect], float]:
-    """The groups to play with, by their deployments, and of how many each is one."""
+) -> tuple[dict[Deployment, StandIn], float]:
+    """The stand-ins, by the deployments they play, and of how many groups each is one."""
     shared: dict[QuotaGroup, dict[Deployment, None]] = {}
     firsts: list[list[QuotaGroup]] = []
     for route in routes:
@@ -225,8 +226,8 @@ def _parts_of(
     share = len(shared) / max(1, len(chosen))
     usual = mean_latency(d for members in chosen for d in members) or USUAL_LATENCY
     purses: dict[Budget, Purse] = {}
-    parts = (Prospect(members, purses, usual, now) for members in chosen)
-    return {deployment: part for part in parts for deployment in part.members}, share
+    cast = (StandIn(members, purses, usual, now) for members in chosen)
+    return {deployment: one for one in cast for deployment in one.members}, share
 
 
 def _order(ticket: Ticket) -> tuple[int, int]:

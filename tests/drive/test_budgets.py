@@ -54,7 +54,7 @@ def test_no_flood_of_callers_overshoots_a_budget(caller, pool, serve):
     assert spent(hydra, "budget/fake/usd_per_day") == pytest.approx(billed(fake))
     waits = [reply for reply in replies if reply.kind == "wait"]
     assert {reply.kind for reply in replies} == {"full", "wait"}
-    # Those who wait behind others are told by a forecast, which is right to a minute in half a day.
+    # Those who wait behind others are told by a rehearsal, right to a minute in half a day.
     assert [reply.eta for reply in waits if not 43_000 < reply.eta <= 43_260] == []
 
 

@@ -170,7 +170,7 @@ def test_with_no_waiting_a_free_key_still_serves(make_pool):
 
 
 def test_an_empty_room_is_asked_nothing(make_pool, monkeypatch):
-    """A call that is served at once pays for no forecast."""
+    """A call that is served at once pays for no promise."""
     pool = make_pool([{"rpm": 10}])
     monkeypatch.setattr(type(pool.manager.room), "promise", None)
     assert pool.journey(1.0).next_step(pool.manager, 1.0).lease is not None

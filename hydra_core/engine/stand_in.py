@@ -1,6 +1,6 @@
-"""A quota group as it will be while it starts one request after the other.
+"""A quota group's part in a rehearsal: its limits while it starts one request after the other.
 
-Nothing here is booked: what the windows count now is taken down once, and then followed in
+The group itself books nothing: what the windows count now is taken down once, and then followed in
 thought. Each booking is given back as its provider's kind of limit gives back, and what a call
 booked and did not use when it ends, after the usual latency.
 """
@@ -151,8 +151,8 @@ class Purse:
         self._used[day] = self._used.get(day, 0.0) + amount
 
 
-class Prospect:
-    """One quota group: when it could start a request, after those that it was given.
+class StandIn:
+    """Plays one quota group: when it could start a request, after those that it was given.
 
     `members` are its keys in question, `purses` the budgets of all groups; `usual` is the
     latency in seconds while none is known.

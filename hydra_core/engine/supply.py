@@ -1,10 +1,9 @@
-"""Who surely starts too late: who stands ahead against what the limits give back.
+"""The most that limits let start by a moment: whoever stands further back is surely too late.
 
 Nobody is booked in advance. Each limit is read as a flow: so many permits now, so many
 more at known moments, and from then on what is taken returns after the limit's own period.
 How many requests have started by a moment is the least that any limit of a group allows,
-summed over the groups. That is the most that may be, in less time than to say when somebody
-starts (`rehearsal`).
+summed over the groups. That says less than when somebody starts (`rehearsal`), and costs less.
 """
 
 from __future__ import annotations
@@ -152,8 +151,8 @@ Sources = dict[tuple["Deployment", ...], Source]
 """Photographs of groups, by those of their deployments that are in question."""
 
 
-class Forecast:
-    """What some routes together can start from `now` on (monotonic seconds).
+class Supply:
+    """The most that some routes together can start from `now` on (monotonic seconds).
 
     Photographs that were taken at `since` or later are used again, others taken anew;
     `taken` is the time of the oldest.
