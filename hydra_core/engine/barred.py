@@ -49,7 +49,7 @@ def barred(deployment: Deployment) -> bool:
 
 def all_barred(route: Route) -> bool:
     """True when all that may serve this route refuse this place."""
-    return bool(route.deployments) and all(map(barred, route.deployments))
+    return all(map(barred, route.deployments))
 
 
 def barred_notice(provider: str, said: str) -> Notice:

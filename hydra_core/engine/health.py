@@ -74,6 +74,11 @@ class Rest:
         self.cool(NEVER, fault)
         self.died_at = max(self.died_at, at)
 
+    def proved(self, at: float) -> None:
+        """It was well at that moment; what is heard of an earlier one changes nothing."""
+        if at > self.alive_at:
+            self.alive_at = at
+
     def doubt(self, until: float, fault: Fault) -> None:
         """We infer ill health until then; what rests it for longer stays the reason."""
         self.soft_until = max(self.soft_until, until)
@@ -112,7 +117,7 @@ class Rest:
     def revive(self, now: float) -> None:
         """The key was refused wrongly, as is known by `now`: forget everything."""
         self.recover()
-        self.alive_at = max(self.alive_at, now)
+        self.proved(now)
         self.hard_until = 0.0
         self.fault = None
 

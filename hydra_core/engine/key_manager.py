@@ -230,7 +230,7 @@ class KeyManager:
         deployment = lease.deployment
         deployment.score.passed(latency)
         deployment.model.answered_at = answered_at = lease.granted + latency
-        deployment.scopes.key.alive_at = lease.granted  # a key is looked at before the answer
+        deployment.scopes.key.proved(lease.granted)  # a key is looked at before the answer
         group = lease.group
         if group.study is not None or group.ceiling is not None:
             served(lease, answered_at)

@@ -59,6 +59,18 @@ def test_only_a_revival_ends_a_death():
     assert rest.alive_at == 5.0
 
 
+def test_what_is_heard_late_moves_no_moment_back(make_pool):
+    """Of deaths and of proofs the last one counts, in whatever order they are heard of."""
+    pool = make_pool([{}])
+    first, second = pool.lease(1.0), pool.lease(2.0)
+    for lease in (second, first):
+        pool.manager.passed(lease, 5.0)
+    rest = pool.deployments[0].scopes.key
+    for at in (9.0, 8.0):
+        rest.die(Fault.AUTH, at)
+    assert (rest.alive_at, rest.died_at) == (2.0, 9.0)
+
+
 @pytest.mark.parametrize(
     ("outcomes", "state"),
     [

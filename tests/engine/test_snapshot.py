@@ -350,9 +350,10 @@ def test_of_a_death_and_an_answer_the_later_is_kept(make_pool, died):
         assert [("key" in kept["rests"]) for kept in (row, again, once_more)] == [died > 20.0] * 3
 
 
-def test_an_answer_by_another_model_outlives_a_death(make_pool):
+@pytest.mark.parametrize("models", [["m", "n"], ["n", "m"]])
+def test_an_answer_by_another_model_outlives_a_death(make_pool, models):
     """The key's row of one model says dead, that of another answered later: it lives."""
-    keys = [{"name": "a", "models": ["m", "n"]}, {"name": "b", "models": ["m", "n"]}]
+    keys = [{"name": "a", "models": models}, {"name": "b", "models": models}]
     pool = make_pool(keys)
     pool.fail(pool.lease(10.0, model="m"), 10.0, Fault.AUTH)
     dead = stored(pool, 11.0)
@@ -366,6 +367,37 @@ def test_an_answer_by_another_model_outlives_a_death(make_pool):
     assert {d.key for d in heir.deployments if d.scopes.key.dead} == {"a"}
     told = stored(heir, 7.0, WALL + 12.0)["deployments"]["acme/a/m"]
     assert told["died_at"] == pytest.approx(dead["deployments"]["acme/a/m"]["died_at"])
+
+
+@pytest.mark.parametrize("died", [10.0, 30.0])
+def test_a_store_that_is_heard_late_kills_no_key_that_answered_since(make_pool, died):
+    """It tells of a death; what this process has had an answer of later than that lives."""
+    keys = [{}, {}]
+    other, pool = make_pool(keys), make_pool(keys)
+    other.fail(other.lease(died), died, Fault.AUTH)
+    lease = pool.lease(20.0)
+    pool.manager.passed(lease, 15.0)
+    pool.manager.settle(lease, 35.0)
+    restore(pool.manager, stored(other, 40.0), 40.0, WALL)
+    assert pool.by("k1").scopes.key.dead == (died > 20.0)
+
+
+def test_a_sign_in_that_failed_for_all_leaves_no_death_in_the_store(make_pool):
+    """Keys that were refused together and forgiven are well as of then, whoever stored a death."""
+    pool = make_pool([{}, {}, {}])
+    for key in ("k1", "k2", "k3"):
+        spend(pool, 1.0, avoid=[d for d in pool.deployments if d.key != key])
+        pool.manager.passed(pool.lease(1.0), 0.1)
+    leases = [pool.lease(9.0) for _ in pool.deployments]
+    for lease in leases[:2]:
+        pool.fail(lease, 10.0, Fault.AUTH)
+    dead = stored(pool, 10.0, WALL + 10.0)["deployments"]
+    pool.fail(leases[2], 11.0, Fault.AUTH)
+    rows = stored(pool, 12.0, WALL + 12.0)["deployments"]
+    assert sum("key" in row["rests"] for row in dead.values()) == 2
+    for name, theirs in dead.items():
+        row = merged(theirs, rows[name], WALL + 12.0, before=None, kept=None)
+        assert "key" not in row["rests"]
 
 
 def test_a_clock_that_is_ahead_stretches_no_rest_that_another_keeps(make_pool):
