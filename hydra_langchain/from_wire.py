@@ -16,6 +16,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from hydra_core.dialects.completion import reasoning_of, token_count
+from hydra_core.dialects.thoughts import BLOCKS, signed_blocks
 from hydra_core.errors import StreamBroken
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ def _parsed_calls(calls: tuple[ToolCall, ...]) -> dict[str, Any]:
 def _extras(message: dict[str, Any]) -> dict[str, Any]:
     refusal = message.get("refusal")
     told = _thought(reasoning_of(message))
+    if signed := signed_blocks(message):
+        told[BLOCKS] = signed
     return {**told, "refusal": refusal} if refusal else told
 
 

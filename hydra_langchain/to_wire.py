@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.messages import AIMessage, convert_to_openai_messages
 
+from hydra_core.dialects.thoughts import BLOCKS, signed_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,6 +64,8 @@ def _clean(sent: Message, original: BaseMessage) -> Message:
         _restore_invalid_calls(sent, original)
         if sent.get("tool_calls") and not sent["content"]:
             sent["content"] = None
+        if signed := signed_blocks(original.additional_kwargs):
+            sent[BLOCKS] = signed
     return sent
 
 

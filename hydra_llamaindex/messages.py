@@ -28,6 +28,7 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
+from hydra_core.dialects.thoughts import BLOCKS, signed_blocks
 from hydra_core.errors import RequestRejected, StreamBroken
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def assistant_message(
     calls: Sequence[ToolCall] = (),
     *,
     thinking: str = "",
+    signed: Sequence[dict[str, Any]] = (),
     finish_reason: str | None = None,
 ) -> ChatMessage:
     """What the model said, as LlamaIndex reads it.
@@ -85,7 +87,9 @@ def assistant_message(
         if _is_cut(call.arguments):
             raise _cut_short(call, text, finish_reason)
         blocks.append(_call_block(call))
-    extra = {"tool_calls": [_call_dict(c.id, c.name, c.arguments) for c in calls]} if calls else {}
+    extra: dict[str, Any] = {BLOCKS: list(signed)} if signed else {}
+    if calls:
+        extra["tool_calls"] = [_call_dict(c.id, c.name, c.arguments) for c in calls]
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=extra)
 
 
@@ -97,6 +101,8 @@ def _message(message: ChatMessage) -> Message:
     wire: Message = {"role": role, "content": _content(message.blocks)}
     if role == "assistant":
         _add_calls(wire, message)
+        if signed := signed_blocks(extra):
+            wire[BLOCKS] = signed
     for name in ("tool_call_id", "name"):
         if extra.get(name) is not None:
             wire[name] = extra[name]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from llama_index.core.base.llms.types import ChatResponse, LogProb
 
 from hydra_core.dialects.completion import reasoning_of
+from hydra_core.dialects.thoughts import signed_blocks
 from hydra_core.dialects.tool_calls import ToolCallMerger
 from hydra_core.messages import Attempt, Usage
 from hydra_llamaindex.messages import assistant_message
@@ -48,6 +49,7 @@ def chat_response(reply: Reply) -> ChatResponse:
         reply.text,
         reply.tool_calls,
         thinking=reasoning_of(reply.message),
+        signed=signed_blocks(reply.message),
         finish_reason=reply.finish_reason,
     )
     return ChatResponse(

@@ -1,5 +1,8 @@
 """What every test stands on."""
 
+# For pytest, which imports it where a finaliser's warning reaches it first: amid another
+# import, perhaps, and on CPython 3.11 an import that begins in the lock of one fails.
+import tracemalloc  # noqa: F401
 from uuid import uuid4
 
 # Imported here, before any framework: CPython 3.11 fails with "AST constructor

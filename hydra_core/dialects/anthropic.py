@@ -10,6 +10,7 @@ from hydra_core.dialects.json_body import dumps, loads
 from hydra_core.dialects.native import NativeDialect
 from hydra_core.dialects.openai import request_headers
 from hydra_core.dialects.structure import AnswerCalls
+from hydra_core.dialects.thoughts import thoughts_of
 from hydra_core.dialects.tool_calls import ToolCallMerger, arguments_text
 from hydra_core.dialects.verdicts import ReplyContext, invalid
 from hydra_core.messages import Usage
@@ -63,6 +64,7 @@ class AnthropicDialect(NativeDialect):
         message: dict[str, Any] = {
             "role": "assistant",
             "content": "".join(text for text in texts if isinstance(text, str)),
+            **thoughts_of(blocks),
         }
         calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
         if calls:
@@ -134,6 +136,9 @@ class MessageSteps:
         if delta.get("type") == "text_delta" and isinstance(text, str):
             self._some = self._some or bool(text)
             return StreamEvent(text, content=bool(text), raw=value)
+        thought = delta.get("thinking")
+        if delta.get("type") == "thinking_delta" and isinstance(thought, str):
+            return StreamEvent(reasoning=thought, raw=value)
         if delta.get("type") == "input_json_delta":
             if delta.get("partial_json"):
                 self._inputs.pop(str(value.get("index")), None)

@@ -15,6 +15,7 @@ from hydra_core.dialects.parts import (
     system_text,
 )
 from hydra_core.dialects.structure import by_tool
+from hydra_core.dialects.thoughts import fit_thinking, named_thinking, signed_blocks
 
 if TYPE_CHECKING:
     from hydra_core.messages import ChatRequest, Message
@@ -27,7 +28,7 @@ _CHOICES: Final = {"auto": "auto", "required": "any", "none": "none"}
 
 def anthropic_body(model: str, request: ChatRequest, *, stream: bool) -> dict[str, Any]:
     """The JSON of a Messages request. Parameters that it does not know are left out."""
-    params = by_tool(request.params)
+    params = by_tool(named_thinking(request.params))
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS,
@@ -50,6 +51,7 @@ def anthropic_body(model: str, request: ChatRequest, *, stream: bool) -> dict[st
     extra = params.get("extra_body")
     if isinstance(extra, dict):
         body.update(extra)
+    fit_thinking(body, unlimited=request.max_tokens is None and "max_tokens" not in (extra or ()))
     if stream:
         body["stream"] = True
     return body
@@ -105,7 +107,8 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
         for call in calls_of(message)
     ]
-    return [_block(part) for part in content_parts(message.get("content"))] + uses
+    texts = [_block(part) for part in content_parts(message.get("content"))]
+    return signed_blocks(message) + texts + uses
 
 
 def _block(part: Text | Image) -> dict[str, Any]:

@@ -53,8 +53,10 @@ class GeminiDialect(NativeDialect):
         candidate = _candidate(value)
         if candidate is None:
             return None
-        text, calls = _content(candidate, str(value.get("responseId") or ""), 0)
+        text, calls, thought = _content(candidate, str(value.get("responseId") or ""), 0)
         message: dict[str, Any] = {"role": "assistant", "content": text}
+        if thought:
+            message["reasoning_content"] = thought
         if calls:
             message["tool_calls"] = calls
         choice = {"index": 0, "message": message, "finish_reason": _finish(candidate, calls)}
@@ -94,7 +96,8 @@ class ContentSteps:
         candidate = _candidate(value)
         if candidate is None:
             return StreamEvent(usage=usage, raw=value)
-        text, calls = _content(candidate, str(value.get("responseId") or ""), self._calls)
+        response_id = str(value.get("responseId") or "")
+        text, calls, thought = _content(candidate, response_id, self._calls)
         deltas = [
             self._merger.add({**call, "index": self._calls + at}) for at, call in enumerate(calls)
         ]
@@ -115,6 +118,7 @@ class ContentSteps:
             verdict,
             content=content,
             raw=value,
+            reasoning=thought,
         )
 
     def end(self) -> StreamEvent | None:
@@ -139,21 +143,22 @@ def _candidate(value: dict[str, Any]) -> dict[str, Any] | None:
 
 def _content(
     candidate: dict[str, Any], response_id: str, first: int
-) -> tuple[str, list[dict[str, Any]]]:
-    """The text and the tool calls of a candidate; `first` numbers its first call."""
+) -> tuple[str, list[dict[str, Any]], str]:
+    """The text, the tool calls and the thoughts of a candidate; `first` numbers its first call."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     texts: list[str] = []
+    thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
     for part in parts if isinstance(parts, list) else ():
         if not isinstance(part, dict):
             continue
-        if isinstance(part.get("text"), str) and not part.get("thought"):
-            texts.append(part["text"])
+        if isinstance(part.get("text"), str):
+            (thoughts if part.get("thought") else texts).append(part["text"])
         function = part.get("functionCall")
         if isinstance(function, dict):
             calls.append(_call(part, function, f"call_{response_id}_{first + len(calls)}"))
-    return "".join(texts), calls
+    return "".join(texts), calls, "".join(thoughts)
 
 
 def _call(part: dict[str, Any], function: dict[str, Any], fallback_id: str) -> dict[str, Any]:

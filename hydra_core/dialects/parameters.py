@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hydra_core.dialects.signatures import with_signatures
 from hydra_core.dialects.structure import by_tool
+from hydra_core.dialects.thoughts import BLOCKS
 
 if TYPE_CHECKING:
     from hydra_core.messages import Message
@@ -37,7 +38,7 @@ class Parameters:
     reasoning_drop: frozenset[str] = frozenset()
     reasoning_rename: tuple[tuple[str, str], ...] = ()
     ceilings: tuple[tuple[str, float], ...] = ()
-    message_drop: frozenset[str] = frozenset()
+    message_drop: frozenset[str] = frozenset({BLOCKS})
     stream_usage: bool = True
     nests_extra_body: bool = False
     call_ids_of_nine: bool = False

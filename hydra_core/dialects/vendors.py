@@ -20,6 +20,7 @@ from hydra_core.dialects.limits import (
 )
 from hydra_core.dialects.parameters import PLAIN, Parameters
 from hydra_core.dialects.rules import COMMON, Rule
+from hydra_core.dialects.thoughts import BLOCKS
 from hydra_core.dialects.vendor_rules import VENDOR_RULES
 from hydra_core.dialects.words import MONTH
 from hydra_core.wire import DAY, HOUR, MINUTE
@@ -116,21 +117,23 @@ _CEREBRAS_LAYOUT: Final = Layout(
     paired("tokens", DAY, "-tokens-day", go_clock),
 )
 _REASONING_PARAMETERS: Final = Parameters(
+    drop=frozenset({"thinking"}),
     reasoning_models=r"(?:^|/)(?:o[1-9]|gpt-(?:[5-9]|\d\d)(?!.*chat))",
     reasoning_rename=(("max_tokens", "max_completion_tokens"),),
     # 1 is the only temperature that they accept, and their default.
     reasoning_drop=frozenset({"temperature", "stop", "logprobs", "top_logprobs"}),
 )
 
-GENERIC: Final = Vendor("", _OPENAI_LAYOUT)
+# Any server, a gateway to Claude too: that wants its own thoughts back.
+GENERIC: Final = Vendor("", _OPENAI_LAYOUT, parameters=Parameters(message_drop=frozenset()))
 
 _ALL: Final = (
     Vendor(
         "groq",
         _GROQ_LAYOUT,
         parameters=Parameters(
-            drop=frozenset({"logprobs", "top_logprobs", "logit_bias", "n"}),
-            message_drop=frozenset({"name", "reasoning_content"}),
+            drop=frozenset({"logprobs", "top_logprobs", "logit_bias", "n", "thinking"}),
+            message_drop=frozenset({"name", "reasoning_content", BLOCKS}),
         ),
         hint_words=r"in organization `?(org_\w+)",
     ),
@@ -138,7 +141,7 @@ _ALL: Final = (
         "gemini",
         NO_HEADERS,
         parameters=Parameters(
-            drop=frozenset({"frequency_penalty", "seed", "top_k", "reasoning"}),
+            drop=frozenset({"frequency_penalty", "seed", "top_k", "reasoning", "thinking"}),
             nests_extra_body=True,
             signed_calls=True,
         ),
@@ -185,18 +188,29 @@ _ALL: Final = (
         ),
         parameters=Parameters(
             drop=frozenset(
-                {"logit_bias", "logprobs", "top_logprobs", "user", "store", "service_tier"}
+                {
+                    "logit_bias",
+                    "logprobs",
+                    "top_logprobs",
+                    "user",
+                    "store",
+                    "service_tier",
+                    "thinking",
+                }
             ),
             rename=(("seed", "random_seed"), ("max_completion_tokens", "max_tokens")),
             stream_usage=False,
-            message_drop=frozenset({"reasoning_content", "reasoning"}),
+            message_drop=frozenset({"reasoning_content", "reasoning", BLOCKS}),
             call_ids_of_nine=True,
         ),
     ),
     Vendor(
         "cerebras",
         _CEREBRAS_LAYOUT,
-        parameters=Parameters(message_drop=frozenset({"reasoning_content"})),
+        parameters=Parameters(
+            drop=frozenset({"thinking"}),
+            message_drop=frozenset({"reasoning_content", BLOCKS}),
+        ),
     ),
     Vendor(
         "together",

@@ -102,7 +102,7 @@ class StreamRecord:
         if isinstance(piece, bytes):
             for event in self._reader.feed(piece):
                 self._take(event, chunks)
-                if not event.text and thinks_aloud(event.raw):
+                if not event.text and (event.reasoning or thinks_aloud(event.raw)):
                     self._heard = now  # a model that thinks is alive; nothing is shown yet
                 if self.answer is not None:
                     break

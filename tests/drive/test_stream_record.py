@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from hydra_core.assemble import assemble
 from hydra_core.config import HydraConfig
@@ -11,7 +12,7 @@ from hydra_core.drive.stream_record import StreamPatience, StreamRecord
 from hydra_core.messages import Fault
 
 
-def record() -> StreamRecord:
+def record(dialect: str = "openai") -> StreamRecord:
     """A stream that began at 0 and may take 20 s to its first token."""
     config = {
         "store": "memory",
@@ -20,7 +21,7 @@ def record() -> StreamRecord:
     pool = assemble(HydraConfig.model_validate(config), now=0.0)
     return StreamRecord(
         pool.manager.deployments[0],
-        get_dialect("openai", "p").stream(200, {}, now=0.0),
+        get_dialect(dialect, "p").stream(200, {}, now=0.0),
         StreamPatience(first_token=20.0, stall=5.0),
         begun=0.0,
         deadline=1000.0,
@@ -40,6 +41,29 @@ def test_a_model_that_thinks_aloud_is_alive():
     assert stream.feed(event(reasoning_content="Pew was blind"), now=19.0) == []
     assert stream.seconds_left(19.0) == 20.0
     assert [chunk.text for chunk in stream.feed(event(content="Pew"), now=38.0)] == ["Pew"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "thinks"),
+    [
+        (
+            "anthropic",
+            {
+                "type": "content_block_delta",
+                "delta": {"type": "thinking_delta", "thinking": "Pew was blind"},
+            },
+        ),
+        (
+            "gemini",
+            {"candidates": [{"content": {"parts": [{"text": "Pew was", "thought": True}]}}]},
+        ),
+    ],
+)
+def test_a_model_is_alive_in_its_own_words(dialect, thinks):
+    """Native thoughts are as good a sign of life as those of an OpenAI-compatible server."""
+    stream = record(dialect)
+    assert stream.feed(b"data: " + orjson.dumps(thinks) + b"\n\n", now=19.0) == []
+    assert stream.seconds_left(19.0) == 20.0
 
 
 def test_comments_are_no_sign_of_life():

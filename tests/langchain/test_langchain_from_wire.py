@@ -8,6 +8,7 @@ import pytest
 from hydra_core.errors import StreamBroken
 from hydra_core.messages import Attempt, Chunk, Reply, ToolCall, Usage
 from hydra_langchain.from_wire import StreamReader, chat_result, combined_outputs, usage_metadata
+from hydra_langchain.to_wire import openai_messages
 
 ROUTE = {"provider": "groq", "model": "m", "key": "groq-2"}
 
@@ -134,3 +135,11 @@ def test_reasoning_of_a_stream_is_what_a_whole_reply_has():
     )
     assert merged.additional_kwargs == {"reasoning_content": "Six by seven."}
     assert (merged.content_blocks[0]["type"], merged.text) == ("reasoning", "42")
+
+
+def test_signed_thoughts_make_the_round_trip():
+    """What Claude wants back with a tool's result is kept by LangChain's message for it."""
+    signed = [{"type": "thinking", "thinking": "Six by seven.", "signature": "c2ln"}]
+    reply = Reply("42", {"content": "42", "thinking_blocks": signed})
+    (sent,) = openai_messages([chat_result(reply).generations[0].message])
+    assert sent["thinking_blocks"] == signed

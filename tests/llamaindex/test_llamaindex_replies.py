@@ -9,6 +9,7 @@ from llama_index.core.base.llms.types import ThinkingBlock
 from llama_index.core.callbacks.token_counting import get_tokens_from_response
 
 from hydra_core.messages import Chunk, Reply, ToolCall, Usage
+from hydra_llamaindex.messages import to_wire
 from hydra_llamaindex.replies import StreamFold, chat_response
 
 
@@ -30,6 +31,14 @@ def test_thinking_has_its_block_and_no_place_in_the_answer() -> None:
         message = chat_response(Reply("42", {name: "hm"})).message
         assert isinstance(message.blocks[0], ThinkingBlock)
         assert message.content == "42"
+
+
+def test_signed_thoughts_make_the_round_trip() -> None:
+    """What Claude wants back with a tool's result is kept by LlamaIndex's message for it."""
+    signed = [{"type": "thinking", "thinking": "Six by seven.", "signature": "c2ln"}]
+    message = chat_response(Reply("42", {"content": "42", "thinking_blocks": signed})).message
+    (sent,) = to_wire([message])
+    assert sent == {"role": "assistant", "content": "42", "thinking_blocks": signed}
 
 
 def test_thinking_is_streamed_as_it_is_told_whole() -> None:
