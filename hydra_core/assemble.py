@@ -194,6 +194,7 @@ class _Builder:
             priority=provider.priority,
             order=len(self.deployments),
             allowance=allowance,
+            scale=self._scale,
         )
         self.deployments.append(deployment)
         self.ranks[deployment] = rank

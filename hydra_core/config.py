@@ -64,8 +64,9 @@ def _store(value: object) -> object:
 class HydraConfig(Settings):
     """Everything Hydra needs to know, as `hydra.toml` writes it.
 
-    Times are seconds. `time_scale` shortens a provider's minutes and days, for
-    tests and demonstrations; it is not applied here.
+    Times are seconds. `time_scale` shortens providers' minutes and days, our own rests and
+    the time in which a fault is forgotten, for tests and demonstrations; timeouts,
+    deadlines and latencies are real seconds. It is not applied here.
     """
 
     language: Literal["en", "es"] = "en"

@@ -156,7 +156,13 @@ class Experiment:
             self._seen(variant, unit, watch.last, watch.seconds)
 
     def observe(self, reply: Reply, *, unit: str) -> TrialReply:
-        """Score a reply that you got yourself for this unit, with `assign`'s variant."""
+        """Score a reply that you got yourself for this unit, with `assign`'s variant.
+
+        Raises InvalidArgument for what is no Reply: a swarm's result is one answer of many
+        models, and says nothing of the variant's.
+        """
+        if not isinstance(reply, Reply):
+            raise InvalidArgument("reply must be a Reply of chat() or achat()")
         variant = self.assign(unit)
         self._seen(variant, unit, reply, reply.latency)
         values = {part.name: getattr(reply, part.name) for part in fields(Reply)}

@@ -85,3 +85,18 @@ def test_a_server_of_ones_own_is_not_tried_slowly(name, key, careful):
     config = HydraConfig.model_validate({"store": "memory", "providers": [{**row, "keys": keys}]})
     (deployment,) = assemble(config, now=0.0).manager.deployments
     assert (deployment.group.slow_start is not None) is careful
+
+
+def test_the_time_scale_reaches_the_score():
+    """What is shortened shortens how long a fault lowers a score, too."""
+    key = {"name": "g", "value": "CANARY-0123456789"}
+    raw = {"store": "memory", "providers": [{"name": "groq", "models": ["m"], "keys": [key]}]}
+    usual, hurried = (
+        assemble(HydraConfig.model_validate({**raw, "time_scale": scale}), now=0.0)
+        .manager.deployments[0]
+        .score
+        for scale in (1.0, 0.05)
+    )
+    usual.failed(0.0)
+    hurried.failed(0.0)
+    assert hurried.value(15.0) == pytest.approx(usual.value(300.0))

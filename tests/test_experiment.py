@@ -11,8 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from hydra_core import Hydra
-from hydra_core.errors import ConfigError, HydraClosed, PoolExhausted, RequestRejected
+from hydra_core.errors import (
+    ConfigError,
+    HydraClosed,
+    InvalidArgument,
+    PoolExhausted,
+    RequestRejected,
+)
 from hydra_core.experiment import Experiment
+from hydra_core.swarm.values import SwarmResult
 from hydra_core.testing import FakeProvider
 from hydra_core.trial import UNITS, Observation, Score, compared
 
@@ -216,6 +223,19 @@ def test_a_reply_got_elsewhere_can_be_scored(hydra):
     trial.feedback(reply, 1.0)
     found = part(trial, trial.assign("u"))
     assert (found.n, found.quality.n, reply.text) == (1, 1, "You said: hello")
+
+
+def test_what_is_no_reply_is_named(hydra):
+    """A swarm's result, a text or nothing at all is refused as an argument, and scores nothing."""
+    trial = hydra.experiment("retrievers", ["bm25", "vectors"])
+    swarm = SwarmResult("text", "full", 1.0)
+    for wrong in (swarm, "text", None):
+        with pytest.raises(InvalidArgument, match="Reply"):
+            trial.observe(wrong, unit="u")
+    for judge in (trial.feedback, hydra.feedback):
+        with pytest.raises(InvalidArgument):
+            judge(swarm, 0.5)
+    assert part(trial, trial.assign("u")).n == 0
 
 
 def test_another_models_answer_is_not_the_variants(hydra):

@@ -129,9 +129,9 @@ class Chooser:
             choice = self._best_of(able, roster, rank_of, size, now)
             if choice is not None:
                 return choice
-            if len(sample) < self._sample:
-                return None
             passed_over += len(sample) - len(able)
+            if len(sample) < self._sample and not roster.roused(size, start_of, now):
+                return None
 
     def _best_of(
         self, able: Iterable[Deployment], roster: Roster, rank_of: Rank, size: Size, now: float
@@ -298,7 +298,7 @@ def _sent_to_rest(
     start = _start(deployment, size, tokens, now)
     if start <= now:
         return False
-    roster.rest(deployment, start)
+    roster.rest(deployment, start, tokens=size.rough_tokens)
     if deployment.allowance is not None:
         deployment.allowance.turn_away(deployment.model, size, now)
     return True

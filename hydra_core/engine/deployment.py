@@ -76,7 +76,9 @@ class Deployment:
         priority: int,
         order: int,
         allowance: Allowance | None = None,
+        scale: float = 1.0,
     ) -> None:
+        """`scale` is the configured time scale, by which its score forgets."""
         self.provider = provider
         self.model = model
         self.key = key
@@ -87,7 +89,7 @@ class Deployment:
         self.stand_in(scopes)
         self.priority = priority
         self.order = order
-        self.score = Score(weights)
+        self.score = Score(weights, scale)
         self.calls = 0
         self.failures = 0
         self.in_flight = 0

@@ -7,7 +7,8 @@ score = sum(weight * part), weights summing to 1, every part in 0..1:
 - quality: the lesser of two, both exponentially weighted: sense, which readers judge by
   feedback, and form, of which there are signs (hydra_core.engine.quality). What is well
   formed may be wrong, so the one does not make up for the other
-- recency: 1 - exp(-t / `_FORGET`), t seconds since the last fault (1 if there was none)
+- recency: 1 - exp(-t / `_FORGET`), t seconds since the last fault (1 if there was none); it
+  follows the time scale, as the rests do after which a key is wanted again
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Score:
     """
 
     __slots__ = (
+        "_forget",
         "_steady",
         "_weights",
         "form",
@@ -61,13 +63,15 @@ class Score:
         "troubled_at",
     )
 
-    def __init__(self, weights: ScoreWeights) -> None:
+    def __init__(self, weights: ScoreWeights, scale: float = 1.0) -> None:
+        """`scale` shortens the time in which a fault is forgotten; latencies are real seconds."""
         self.reliability = 1.0
         self.latency: float | None = None
         self.sense = 1.0
         self.form = 1.0
         self.troubled_at: float | None = None
         self._weights = weights
+        self._forget = _FORGET * scale
         self._steady = 0.0
         self.steady_grade = 0
         self._settle()
@@ -130,7 +134,8 @@ class Score:
         """The whole opinion, 0..1."""
         if self.troubled_at is None:
             return self._steady
-        return self._steady - self._weights.recency * exp((self.troubled_at - now) / _FORGET)
+        fading = exp((self.troubled_at - now) / self._forget)
+        return self._steady - self._weights.recency * fading
 
     def grade(self, now: float) -> int:
         """The opinion in fiftieths: a smaller difference is noise, and equals take turns."""

@@ -47,6 +47,21 @@ def test_the_next_tier_serves_when_none_of_the_first_can(make_pool):
     assert pool.lease(1.0).deployment.provider == "acme"
 
 
+@pytest.mark.parametrize("keys", [1, 60])
+def test_the_next_tier_waits_for_what_is_too_large_for_the_first_alone(make_pool, keys):
+    """A request is not sent on because a larger one of its class was, while it fits here."""
+    later = {"provider": "b", "priority": 1}
+    pool = make_pool([*[{"tpm": 2000}] * keys, later])
+    for _ in range(keys):
+        assert pool.lease(1.0, tokens=1000).deployment.provider == "acme"
+    for _ in range(2):
+        assert pool.lease(1.0, tokens=1500).deployment.provider == "b"
+    for _ in range(keys):
+        assert pool.lease(1.0, tokens=600).deployment.provider == "acme"
+    assert pool.lease(1.0, tokens=600).deployment.provider == "b"
+    assert pool.lease(62.0, tokens=1500).deployment.provider == "acme"
+
+
 @pytest.mark.parametrize("what", ["deployment", "model", "group"])
 def test_a_request_is_kept_from_what_it_avoids(make_pool, what):
     """Deployments, models and quota groups can each be avoided, and nothing else is."""

@@ -31,6 +31,15 @@ def test_each_part_moves_the_score_the_right_way():
     assert poor.value(0.0) == pytest.approx(1.0 - 0.2 * 0.2)
 
 
+def test_a_fault_is_forgotten_by_the_configured_time():
+    """At a twentieth of the time scale a score recovers as far in 15 s as else in 300 s."""
+    usual, hurried = Score(ScoreWeights()), Score(ScoreWeights(), 0.05)
+    for score in (usual, hurried):
+        score.failed(0.0)
+    assert hurried.value(15.0) == pytest.approx(usual.value(300.0))
+    assert hurried.value(15.0) > usual.value(15.0)
+
+
 def test_the_newest_outcomes_weigh_most():
     """Latency and reliability follow what happens now."""
     score = Score(ScoreWeights())
