@@ -19,32 +19,28 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.changes import Changes
 from hydra_core.drive.redaction import redacted
-from hydra_core.engine import snapshot
+from hydra_core.engine import snapshot, spending
 from hydra_core.own_counts import OwnCounts, own
 from hydra_core.store.state_store import StateFile, open_store, salt_of, write
 from hydra_core.store.troubles import Troubles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from hydra_core.changes import Marks
     from hydra_core.drive.exchange import Exchange
     from hydra_core.drive.gate import Gate
     from hydra_core.engine.deployment import Deployment
-    from hydra_core.engine.key_manager import KeyManager
     from hydra_core.stats import Tally
     from hydra_core.store.state_store import Sections, StateStore, Stored
-
-Marks = dict["Deployment", tuple[float, ...]]
 
 logger = logging.getLogger(__name__)
 
 _EVERY: Final = 2.0  # seconds between two looks at what has changed
 _RETRY_LAST: Final = 60.0
 _FLUSH: Final = 2.0
-# How many deployments are looked at, and how many written down, in one turn at the gate.
-_LOOK: Final = 256
-_TAKE: Final = 8
 # A clock that was this far ahead when the store was written has been set back since.
 _AHEAD: Final = 60.0
 _WORDS: Final = {
@@ -113,7 +109,7 @@ class _Keeper:
         self._troubles = Troubles(store, f"state store {place}", _WORDS, wall)
         self._salt: str | None = None
         self._identities: dict[tuple[str, str], str] = {}
-        self._marks: Marks = {}
+        self._changes = Changes(gate, wall)
         self._noted = 0
         self._counts = OwnCounts()
         self._reset()
@@ -135,13 +131,12 @@ class _Keeper:
         except Exception as error:  # whatever a store holds or does, the pool starts
             self._troubles.suffered(error)
         now = self._wall()
-        self._marks = self._changed()
-        for deployment in unbelieved:  # to be written anew, lest one of them stays dead there
-            del self._marks[deployment]
+        self._changes.stored(self._changes.found())
+        self._changes.forget(unbelieved)  # to be written anew, lest one of them stays dead there
         if stored is None or stored.at is None:
             return None
         if stored.at > now + _AHEAD:
-            self._marks.clear()  # everything is written anew, with a date that is true
+            self._changes.forget()  # everything is written anew, with a date that is true
         return max(0.0, now - stored.at)
 
     def _tell(self, stored: Stored) -> set[Deployment]:
@@ -212,17 +207,17 @@ class _Keeper:
         """Write what has changed; False when the store would not take it now."""
         if self._troubles.unusable:
             return True
-        changed, (noted, errors) = self._changed(), self._tally.errors_since(self._noted)
+        changed, (noted, errors) = self._changes.found(), self._tally.errors_since(self._noted)
         if not changed and not errors:
             return True
         try:
             changed, errors = self._known_keys(changed, errors)
-            self._write(self._taken(list(changed)), errors)
+            self._write(self._changes.rows(list(changed), self._identities), errors)
         except Exception as error:  # as in `restore`
             self._store.close()  # its tables may be gone: they are looked for when it is opened
             if self._troubles.suffered(error) in ("unavailable", "corrupt"):
                 return False
-        self._marks.update(changed)
+        self._changes.stored(changed)
         self._noted = noted
         return True
 
@@ -236,44 +231,12 @@ class _Keeper:
         if before is None:  # it was not there at the start, or could not be read
             unbelieved = self._tell(self._store.peek())
             self._know(salt)
-            return self._changed() | {d: changed[d] for d in unbelieved if d in changed}, errors
+            found = self._changes.found()
+            return found | {d: changed[d] for d in unbelieved if d in changed}, errors
         self._know(salt)
-        self._marks.clear()  # the store was deleted or replaced: the new one knows nothing
+        self._changes.forget()  # the store was deleted or replaced: the new one knows nothing
         self._counts.forget()
-        return self._changed(), self._tally.errors_since(0)[1]
-
-    def _changed(self) -> Marks:
-        deployments = self._gate.ask(lambda manager, _: manager.deployments)
-        changed: Marks = {}
-        for slice_ in _slices(deployments, _LOOK):
-            marks = self._gate.ask(partial(_marks, slice_))
-            changed |= {d: mark for d, mark in marks.items() if self._marks.get(d) != mark}
-        return changed
-
-    def _taken(self, deployments: Sequence[Deployment]) -> Sections:
-        sections: Sections = {
-            "accounts": self._gate.ask(
-                lambda manager, _: snapshot.shared_accounts(
-                    manager, self._wall(), self._identities
-                )
-            ),
-            "budgets": self._gate.ask(
-                lambda manager, now: snapshot.spent(manager, now, self._wall())
-            ),
-        }
-        for slice_ in _slices(deployments, _TAKE):
-            taken = self._gate.ask(partial(self._slice, slice_))
-            for section, rows in taken.items():
-                if isinstance(rows, dict):
-                    sections.setdefault(section, {}).update(rows)
-        return sections
-
-    def _slice(
-        self, deployments: Sequence[Deployment], manager: KeyManager, now: float
-    ) -> dict[str, Any]:
-        return snapshot.take(
-            manager, now, self._wall(), identities=self._identities, deployments=deployments
-        )
+        return self._changes.found(), self._tally.errors_since(0)[1]
 
     def _write(self, sections: Sections, errors: Sequence[dict[str, Any]]) -> None:
         now = self._wall()
@@ -288,24 +251,13 @@ class _Keeper:
         )
         self._counts.note(counted, sections)
         spent, kept = counted["budgets"], sections.get("budgets", {})
-        self._gate.ask(lambda manager, now: snapshot.hear_spent(manager, spent, kept, now))
+        self._gate.ask(lambda manager, now: spending.hear(manager, spent, kept, now))
 
     def _clean(self, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         text = redacted(value, self._exchange.secrets).replace("\0", "")
         return text.encode("utf-8", "replace").decode()
-
-
-def _marks(
-    deployments: Sequence[Deployment], _manager: KeyManager, _now: float
-) -> Marks:
-    return {deployment: snapshot.mark(deployment) for deployment in deployments}
-
-
-def _slices(deployments: Sequence[Deployment], size: int) -> Iterator[Sequence[Deployment]]:
-    for start in range(0, len(deployments), size):
-        yield deployments[start : start + size]
 
 
 _keepers: weakref.WeakSet[_Keeper] = weakref.WeakSet()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hydra_core.engine import snapshot
+from hydra_core.engine import snapshot, spending
 
 if TYPE_CHECKING:
     from hydra_core.store.state_store import Sections
@@ -56,7 +56,7 @@ class OwnCounts:
             return ours
         before, kept, earlier = self._of(section, scope)
         if section == "budgets":
-            return snapshot.merged_spent(stored, ours, before=before or {})
+            return spending.merged(stored, ours, before=before or {})
         return snapshot.merged(stored, ours, now, before=before, kept=kept, earlier=earlier)
 
     def _of(self, section: str, scope: str) -> list[Any]:

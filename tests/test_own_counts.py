@@ -10,7 +10,7 @@ import pytest
 
 from hydra_core.assemble import assemble
 from hydra_core.config import HydraConfig
-from hydra_core.engine import snapshot
+from hydra_core.engine import snapshot, spending
 from hydra_core.own_counts import OwnCounts, own
 from hydra_core.wire import DAY
 
@@ -118,7 +118,7 @@ class Spender:
         return day
 
     def store(self, rows, now):
-        ours = snapshot.spent(self._manager, now, WALL + now)
+        ours = spending.rows(self._manager, now, WALL + now)
         kept = {
             name: self._counts.merged(WALL + now, "budgets", name, rows[name], row)
             if name in rows
@@ -127,7 +127,7 @@ class Spender:
         }
         self._counts.note({"budgets": ours}, {"budgets": kept})
         rows.update(json.loads(json.dumps(kept)))
-        snapshot.hear_spent(self._manager, ours, kept, now)
+        spending.hear(self._manager, ours, kept, now)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from hydra_core.engine import spending
 from hydra_core.engine.accounts import Shared
 from hydra_core.engine.counts import GroupCount, plain_number, recount
 from hydra_core.engine.deployment_row import (
@@ -45,19 +46,14 @@ if TYPE_CHECKING:
 __all__ = [
     "KEEP_SECONDS",
     "VERSION",
-    "hear_spent",
     "mark",
     "merged",
-    "merged_spent",
     "restore",
     "shared_accounts",
-    "spent",
     "take",
 ]
 
 VERSION: Final = 1
-_MOST_SPENT: Final = 1e12  # tokens of a day; more is damage
-_SAME_DAY: Final = 60.0  # days that end within so many seconds of each other are one
 
 _MODEL_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "tokens_per_char": (0.01, 4.0),
@@ -81,14 +77,14 @@ def take(
     `now` is monotonic and `wall` seconds since 1970, of the same instant. `identities`
     names the keys, by (provider, key name); without it their own names do. `deployments`
     limits it to some of them, so that a large pool can be taken in slices; what is no single
-    deployment's is left out then (see `shared_accounts` and `spent`).
+    deployment's is left out then (see `shared_accounts` and `spending.rows`).
     """
     chosen = manager.deployments if deployments is None else tuple(deployments)
     scale = manager.scale
     whole: dict[str, Any] = {}
     if deployments is None:
         whole["accounts"] = shared_accounts(manager, wall, identities)
-        whole["budgets"] = spent(manager, now, wall)
+        whole["budgets"] = spending.rows(manager, now, wall)
     return {
         "version": VERSION,
         **whole,
@@ -118,57 +114,6 @@ def shared_accounts(
         name = f"{shared.provider}/{keys[0] if shared.hint is None else shared.hint}"
         rows[name] = {"at": wall, "provider": shared.provider, "hint": shared.hint, "keys": keys}
     return rows
-
-
-def spent(manager: KeyManager, now: float, wall: float) -> dict[str, Any]:
-    """What each budget's day has spent, as JSON data: the section "budgets" of a snapshot."""
-    return {
-        name: {
-            "at": wall,
-            "used": budget.used(now),
-            "own": budget.own(now),
-            "ends": budget.ends,
-        }
-        for name, budget in manager.budgets.items()
-    }
-
-
-def merged_spent(
-    theirs: Mapping[str, Any], ours: dict[str, Any], *, before: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A budget's row of processes that spend it together: what is stored, and what we added.
-
-    `before` is our own row when we stored last; empty: we never did.
-    """
-    try:
-        if not _same_day(theirs, ours):
-            return ours
-        stored = plain_number(theirs["used"], 0.0, _MOST_SPENT)
-        added = ours["own"] - (before["own"] if before and _same_day(before, ours) else 0.0)
-    except NONSENSE:
-        return ours
-    return {**ours, "used": max(0.0, stored + added)}
-
-
-def _same_day(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    ends = [plain_number(row["ends"], 0.0, NEVER) for row in (one, other)]
-    return abs(ends[0] - ends[1]) < _SAME_DAY
-
-
-def hear_spent(
-    manager: KeyManager, ours: Mapping[str, Any], kept: Mapping[str, Any], now: float
-) -> None:
-    """Tell the budgets what others have spent: `ours` is what we wrote, `kept` the store's sum."""
-    less = False
-    for name, budget in manager.budgets.items():
-        row, sum_of_all = ours.get(name), kept.get(name)
-        if row is None or sum_of_all is None:
-            continue
-        budget.used(now)  # the day may have turned since
-        if _same_day(row, {"ends": budget.ends}):
-            less = budget.hear(max(0.0, sum_of_all["used"] - row["own"]), now) or less
-    if less:  # what others had booked and did not use is there for those who wait
-        manager.reconsider(now)
 
 
 def mark(deployment: Deployment) -> tuple[float, ...]:
@@ -219,7 +164,7 @@ def restore(
     for group, stored in counts.items():
         day_end = manager.days.get(providers[group])
         recount(group, stored, manager.scale, now, day_end=day_end)
-    _respend(manager, data.get("budgets"), now, wall)
+    spending.recall(manager, data.get("budgets"), now, wall)
     for model in {deployment.model: None for deployment in manager.deployments}:
         row = models.get(f"{model.provider}/{model.name}") if isinstance(models, dict) else None
         if row is not None:
@@ -270,19 +215,6 @@ def _rejoin(
         if fresh and len(keys) > 1 and (hint is None or isinstance(hint, str)):
             found.append(Shared(provider, hint, keys))
     manager.accounts.recall(found, now)
-
-
-def _respend(manager: KeyManager, rows: object, now: float, wall: float) -> None:
-    """A day that still runs has spent what its budget's row says."""
-    for name, budget in manager.budgets.items():
-        row = rows.get(name) if isinstance(rows, dict) else None
-        if row is None:
-            continue
-        try:
-            if row["ends"] > max(plain_number(row["at"], 0.0, NEVER), wall):
-                budget.hear(plain_number(row["used"], 0.0, _MOST_SPENT), now)
-        except NONSENSE:
-            continue
 
 
 def _learn(model: ModelFacts, row: Mapping[str, Any], wall: float) -> None:
