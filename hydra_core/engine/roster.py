@@ -66,6 +66,7 @@ class Roster:
         if len(ready) <= seen:
             ready.move_to_end(chosen)
             return
+        # Two, since the first is mostly the one that was chosen, and comes back.
         ready.move_to_end(next(iter(ready)))
         ready.move_to_end(next(iter(ready)))
         ready.move_to_end(chosen, last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from random import Random
 
 import pytest
@@ -44,6 +45,18 @@ def test_stirring_the_ready_changes_nothing(three):
     roster = Roster(three)
     roster.stir(three[0])
     assert list(roster.ready) == three
+
+
+def test_another_comes_into_view_with_each_choice(make_pool):
+    """Of more than a choice looks at, the chosen one stays and all others pass by in turn."""
+    ready = make_pool([{} for _ in range(20)]).deployments
+    roster = Roster(ready)
+    seen = set(islice(roster.ready, 8))
+    for _ in range(13):
+        roster.served(ready[3], 8)
+        assert next(iter(roster.ready)) is ready[3]
+        seen |= set(islice(roster.ready, 8))
+    assert seen == set(ready)
 
 
 def test_an_outdated_rest_wakes_nobody(three):

@@ -35,6 +35,12 @@ def test_round_robin_is_exact_over_eight_keys(make_pool):
     assert keys_of(pool, 24) == [f"k{n}" for n in range(1, 9)] * 3
 
 
+def test_round_robin_is_exact_in_a_large_pool(make_pool):
+    """A round takes in every key, however few of them a choice would look at."""
+    pool = make_pool([{} for _ in range(30)], strategy="round_robin")
+    assert keys_of(pool, 60) == [f"k{n}" for n in range(1, 31)] * 2
+
+
 def test_round_robin_is_exact_across_sizes(make_pool):
     """Requests of different size classes share one round."""
     pool = make_pool([{} for _ in range(8)], strategy="round_robin")
