@@ -30,7 +30,7 @@ class Foresight(NamedTuple):
 
     def waits(self, now: float, max_wait: float) -> bool:
         """True when it would wait, in that time, for somebody of this route."""
-        return self.at_once is None and max_wait > 0.0 and self.start <= now + max_wait
+        return self.at_once is None and self.start <= now + max_wait
 
 
 def foresight(

@@ -9,7 +9,7 @@ import pytest
 from hydra_core.engine.dispatch import Dispatch
 from hydra_core.engine.explanation import foreseen
 from hydra_core.engine.fallback import FallbackDispatch
-from hydra_core.engine.size import size_of
+from hydra_core.engine.size import Size, size_of
 from hydra_core.engine.steps import GiveUp, Patience, Send
 from hydra_core.engine.strategy import STRATEGIES
 from hydra_core.messages import ChatRequest, Fault
@@ -114,6 +114,16 @@ def test_who_rests_is_told_when_all_is_over_that_keeps_it(make_pool):
     (row,) = rows_of(pool, 2.0)
     assert row["starts_in"] == pytest.approx(59.0)
     assert row["why"] == "quota: 1 of 1 requests per minute used, this may take 1; room in 59 s"
+
+
+def test_who_was_too_full_for_a_larger_request_is_free_for_a_smaller(make_pool):
+    """That a key rests for the larger one alone is found at the second look, as by the call."""
+    pool = make_pool([{"tpm": 1000}])
+    pool.lease(1.0, 600.0)
+    assert pool.lease(1.0, 500.0) is None
+    size = Size(chars=9, messages=1, max_tokens=None, known_tokens=390.0)
+    assert pool.manager.foresight(pool.route(), size, 1.0).at_once is pool.deployments[0]
+    assert isinstance(pool.journey(1.0, 390.0).next_step(pool.manager, 1.0), Send)
 
 
 def test_who_is_ready_and_not_chosen_is_told_after_whom(make_pool):

@@ -10,8 +10,9 @@ from hydra_core.engine.budget import Budget
 from hydra_core.engine.explanation import foreseen
 from hydra_core.engine.hours import Hours
 from hydra_core.engine.rehearsal import Rehearsal
+from hydra_core.engine.size import Size
 from hydra_core.engine.steps import GiveUp, Park
-from hydra_core.messages import ChatRequest
+from hydra_core.messages import ChatRequest, Fault
 
 PATIENT = {"max_wait": 9000.0, "deadline": 9000.0}
 NOW = 1.0
@@ -28,6 +29,7 @@ def told_and_true(world, ahead, last, **request):
     manager = world.pool.manager
     step = world.pool.journey(NOW, last, max_wait=0.0, **request).next_step(manager, NOW)
     assert isinstance(step, GiveUp)
+    assert step.error.limit_eta == step.error.eta
     world.ask(NOW, last, **PATIENT, **request)
     world.run(NOW)
     twin = world.begun[-1]
@@ -175,6 +177,27 @@ def test_explaining_counts_those_who_wait(make_pool, make_world, ok):
     assert not row["chosen"]
     assert "others wait before it" in row["why"]
     assert explained(world, priority=1)["starts_in"] == pytest.approx(10.0, abs=1.0)
+
+
+def test_who_would_fit_now_has_his_turn_all_the_same(make_pool, make_world, ok):
+    """What a key has left beside a large request that waits for it is not free for a small one."""
+    pool = make_pool([{"tpm": 1000, "shape": "bucket"}, {}])
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    pool.fail(pool.lease(NOW, avoid=[pool.by("k1")]), NOW, Fault.OVERLOADED, retry_after=7200.0)
+    for _ in range(2):
+        world.ask(NOW, 900.0, **PATIENT)
+    world.run(5.0)
+    size = Size(chars=2, messages=1, max_tokens=None, known_tokens=20.0)
+    met = pool.manager.foresight(pool.route(), size, world.now)
+    assert met.chosen(world.now, 60.0) is None
+    assert met.start == met.turn == pytest.approx(51.0, abs=1.0)
+    assert (met.waits(world.now, 40.0), met.waits(world.now, 60.0)) == (False, True)
+    row, late = foreseen(
+        pool.manager, ChatRequest([], params={"max_tokens": 20}), world.now,
+        falling_back=False, max_wait=60.0,
+    )  # fmt: skip
+    assert row["starts_in"] == pytest.approx(50.0, abs=1.0)
+    assert late["starts_in"] == pytest.approx(7200.0, abs=1.0)
 
 
 def test_who_waits_elsewhere_hinders_nobody(make_pool, make_world, ok):
