@@ -9,10 +9,10 @@ from hydra_core.engine.supply import Supply, demand_until
 from hydra_core.engine.windows import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from hydra_core.engine.choice import Chooser
-    from hydra_core.engine.queue import Ticket
+    from hydra_core.engine.queue import Queue, Ticket
     from hydra_core.engine.routing import Route
     from hydra_core.engine.supply import Demand, Sources
 
@@ -21,6 +21,8 @@ _SURE: Final = 0.97
 _DOUBT: Final = 1.0
 # A photograph is used again as long as its age is so small a part of the wait in question.
 _AGE: Final = 0.03
+# So small a part of it a rehearsal may be old, or those before it be early or late.
+_REHEARSED: Final = 0.1
 
 
 class Promises:
@@ -52,9 +54,9 @@ class Promises:
     def forget(self) -> None:
         """Somebody waits for another route than before, or nobody for one of them."""
         self._supplies.clear()
-        self._rehearsals.clear()
         self._shared.clear()
         if not self._routes:
+            self._rehearsals.clear()
             self._photographs.clear()
 
     def of(self, ticket: Ticket, now: float) -> float:
@@ -67,20 +69,25 @@ class Promises:
         alone = self._alone(ticket, now)
         if alone == NEVER or not self._routes:
             return alone
-        start = self._rehearsed(ticket, now, since=-NEVER)
-        if start < NEVER:
-            start = self._rehearsed(ticket, now, since=now - _AGE * (start - now))
-        return alone if start == NEVER else max(alone, start)
-
-    def _rehearsed(self, ticket: Ticket, now: float, since: float) -> float:
-        """When it starts by a rehearsal of `since` or later; kept while the line is as foreseen."""
         routes = (ticket.route, *self._sharing(ticket.route))
         queues = [queue for route in routes for queue in route.line.queues.values()]
+        if not any(queue.goes_before(ticket) for queue in queues):
+            return alone
+        start = self._rehearsed(ticket, routes, queues, now)
+        return alone if start == NEVER else max(alone, start)
+
+    def _rehearsed(
+        self, ticket: Ticket, routes: Sequence[Route], queues: Sequence[Queue], now: float
+    ) -> float:
+        """When it starts by a rehearsal, which is used again while it is good enough."""
         asked = ticket.route, ticket.order[0]
         known = self._rehearsals.get(asked)
-        if known is None or known.taken < since or not known.holds(queues, now):
-            known = Rehearsal(ticket, routes, queues, self._passes, now)
-            self._rehearsals[asked] = known
+        if known is not None:
+            start = known.start(ticket)
+            doubt = _REHEARSED * (start - now)
+            if known.taken >= now - doubt and known.holds(queues, now, doubt):
+                return start
+        known = self._rehearsals[asked] = Rehearsal(ticket, routes, queues, self._passes, now)
         return known.start(ticket)
 
     def keeps(self, ticket: Ticket, limit: float, now: float) -> bool:

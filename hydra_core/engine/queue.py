@@ -108,6 +108,12 @@ class Queue:
         """How many are served before whoever has this order."""
         return bisect_left(self._orders, order)
 
+    def goes_before(self, ticket: Ticket) -> bool:
+        """True when some of these may be served before it: of the other class, any."""
+        return bool(self.tickets) and (
+            self.batch != ticket.kind.batch or self._orders[0] < ticket.order
+        )
+
 
 class WaitingLine:
     """All who wait for one route: its queues, by what their tickets ask for."""

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 # of a line that is longer still, the rest is served at the pace of these.
 _GROUPS: Final = 64
 _PLAYED: Final = 2048
-_FINE: Final = 12  # requests within a twelfth of a doubling are as large as each other
-_OFF: Final = 0.05  # a line may be so much longer or shorter than was foreseen
+_FINE: Final = 6  # requests within a sixth of a doubling are as large as each other
+_OFF: Final = 0.12  # a line may be so much longer or shorter than was foreseen
 
 _Entry = tuple[float, int, float, int, int, StandIn]
 
@@ -149,10 +149,12 @@ class Rehearsal:
         start = min((able.earliest(ticket.size)[0] for able in self._able(ticket)), default=inf)
         return self.taken + (start - self.taken) * self._stretch
 
-    def holds(self, queues: Sequence[Queue], now: float) -> bool:
-        """True while about as many are left of the line as were to be left by now."""
-        expected = self._each * (len(self._moments) - bisect_right(self._moments, now))
-        return abs(self._line.count(queues) - expected) <= _OFF * expected
+    def holds(self, queues: Sequence[Queue], now: float, doubt: float) -> bool:
+        """True while as many are left as were to be, about and some `doubt` seconds aside."""
+        count, moments = self._line.count(queues), self._moments
+        fewest = self._each * (len(moments) - bisect_right(moments, now + doubt))
+        most = self._each * (len(moments) - bisect_left(moments, now - doubt))
+        return (1.0 - _OFF) * fewest <= count <= (1.0 + _OFF) * most
 
 
 class _Line(NamedTuple):

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from hydra_core.engine.size import Size
     from hydra_core.engine.windows import Window
 
-_RETURNS: Final = 1024  # of a limit's permits are known one by one, the others come last
+# So many of a limit's next returns are known one by one; the others come evenly, in bunches.
+_RETURNS: Final = 128
+_BUNCHES: Final = 16
 _ROUNDING: Final = 1e-6
 _DAYS: Final = 366  # a line is followed so far through a budget
 _AT_ONCE: Final = 0.001  # seconds that a call takes at least
@@ -61,11 +63,16 @@ class _Limit:
             made._returns = [(window.resets_at + guard_of(window.length), inf)]
         else:
             made._lag = latest_of(window.length)
-            frees = window.frees(now, _RETURNS)
-            made._returns = sorted((now + after, amount) for after, amount in frees)
-            if (rest := made._used - sum(amount for _, amount in frees)) > _ROUNDING:
-                made._returns.append((now + window.length, rest))
+            made._returns = sorted((now + due, much) for due, much in window.frees(now, _RETURNS))
+            made._bunch(made._used - sum(much for _, much in made._returns), now + window.length)
         return made
+
+    def _bunch(self, rest: float, last: float) -> None:
+        """So much more returns, from the latest return that is known until `last`."""
+        if rest > _ROUNDING:
+            first = self._returns[-1][0] if self._returns else last
+            step, each = (last - first) / _BUNCHES, rest / _BUNCHES
+            self._returns += [(first + step * n, each) for n in range(1, _BUNCHES + 1)]
 
     @classmethod
     def slots(cls, group: QuotaGroup, most: int, latency: float, now: float) -> _Limit:
@@ -92,12 +99,12 @@ class _Limit:
 
     def used_by(self, moment: float) -> float:
         """What of it is used then, if nothing is booked before."""
-        used, at = self._used, self._at
+        used, at, rate = self._used, self._at, self._rate
         for due, amount in islice(self._returns, self._gone, None):
             if due > moment:
                 break
-            used, at = max(0.0, used - self._rate * (due - at) - amount), due
-        return max(0.0, used - self._rate * (moment - at))
+            used, at = max(0.0, used - rate * (due - at) - amount), due
+        return max(0.0, used - rate * (moment - at))
 
     def book(self, booked: float, settled: float, start: float, latency: float) -> None:
         """Somebody starts; whoever is booked after him starts no earlier."""
@@ -204,7 +211,9 @@ class StandIn:
             if begin > start:
                 start = begin
             taken += need / limit.limit
-            worst = max(worst, (limit.used_by(start) + need) / limit.limit)
+            strain = (limit.used_by(start) + need) / limit.limit
+            if strain > worst:
+                worst = strain
         return self._allowed(size, start), worst + taken
 
     def _allowed(self, size: Size, start: float) -> float:

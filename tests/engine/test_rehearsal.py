@@ -159,6 +159,19 @@ def test_two_thousand_who_are_told_cost_few_rehearsals(make_pool, make_world, ok
     assert len(played) < 100
 
 
+def test_who_has_nobody_before_him_costs_no_rehearsal(make_pool, make_world, ok, monkeypatch):
+    """A pool at its limits tells each who will not wait the first start, and nothing is played."""
+    monkeypatch.delattr(promise, "Rehearsal")
+    pool = make_pool([{"rpm": 600}] * 3)
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    for _ in range(1800):
+        world.ask(NOW, 1.0)
+    world.run(NOW)
+    for moment in (11.0, 12.0):
+        step = pool.journey(moment, 1.0, max_wait=0.0).next_step(pool.manager, moment)
+        assert step.error.eta == pytest.approx(NOW + 60.0 - moment, abs=1.0)
+
+
 def explained(world, **asked):
     """The first row of explain() for a request that comes now."""
     request = ChatRequest([{"role": "user", "content": "hi"}], **asked)
