@@ -99,12 +99,18 @@ def _let_rest(
     told = verdict.retry_after
     if told is not None:
         first = max(min(LONGEST_WAIT, told), _LEAST_WAIT * scale)
+        if fault is Fault.RATE_LIMIT_MINUTE and begun < rest.hard_until:
+            rest.cool(now + first, fault)  # nobody had told this call to wait: it kept none
+            return
     wait = rest.backoff(first, max(first, rule.cap * scale), begun=begun, now=now)
     if rule.forever:
         rest.die(fault, now)
     elif told is not None:
-        # Who waited as he was told and is refused again has company: he yields ever longer.
-        rest.cool(now + (wait if fault is Fault.RATE_LIMIT_MINUTE else first), fault)
+        rest.cool(now + first, fault)
+        if fault is Fault.RATE_LIMIT_MINUTE and wait > first:
+            # Who waited as he was told and is refused again has company: he yields ever longer.
+            # Nobody told him to, so who has no other key may try this one.
+            rest.doubt(now + wait, fault)
     elif rule.hard:
         rest.cool(now + wait, fault)
     else:

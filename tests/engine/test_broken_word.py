@@ -17,7 +17,27 @@ _LATENCY = 0.05
 def refused(pool, lease, now):
     """The call is refused, with a wait of six seconds; when its key may be used again."""
     pool.fail(lease, now, Fault.RATE_LIMIT_MINUTE, status=429, retry_after=6.0)
-    return pool.by("k1").hard_until
+    return max(pool.by("k1").hard_until, pool.by("k1").soft_until)
+
+
+def test_only_the_wait_that_was_told_binds_who_has_no_other_key(make_pool):
+    """To yield for longer is our own idea: one call at a time may try the key, to the last."""
+    pool = make_pool([{}])
+    until = refused(pool, pool.lease(0.0), 0.0)
+    assert refused(pool, pool.lease(until), until) == until + 12.0
+    assert pool.lease(until + 6.0) is None
+    assert pool.lease(until + 5.9, desperate=True) is None
+    assert pool.lease(until + 6.0, desperate=True) is not None
+    assert pool.lease(until + 6.0, desperate=True) is None
+
+
+def test_a_call_that_was_sent_before_the_word_came_kept_no_wait(make_pool):
+    """Keys that prove to be one account's were refused apart, and told the same."""
+    pool = make_pool([{"account": "a"}, {"account": "a"}])
+    first, second = pool.lease(0.0), pool.lease(0.5)
+    for lease, now in ((first, 0.2), (second, 0.7)):
+        until = refused(pool, lease, now)
+        assert until == pytest.approx(now + 6.0)
 
 
 def test_each_wait_kept_in_vain_doubles_the_next_one(make_pool):

@@ -72,6 +72,7 @@ class Oracle:
         self._lately: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_RECENT))
         self._suspect: dict[str, float] = {}
         self._refused: set[str] = set()
+        self._yields: set[tuple[str, str]] = set()  # refused, and not served since then
         self.unreached_at: float | None = None
         self.answered_at = -NEVER
 
@@ -86,6 +87,7 @@ class Oracle:
         elif fault != HANG:
             self.answered_at, self.unreached_at = now, None
         if fault is None:
+            self._yields.discard((sent.key.account, model))
             self._lately[model].append(False)
             if sent.sent_at >= self._suspect.get(model, 0.0):
                 self._suspect.pop(model, None)
@@ -104,6 +106,10 @@ class Oracle:
                 self._limited[account].add(model)
             unsaid = _MINUTE_REST if fault is Fault.RATE_LIMIT_MINUTE else _DAY_REST
             wait = unsaid if outcome.wait is None else max(1.0, outcome.wait)
+            if fault is Fault.RATE_LIMIT_MINUTE:
+                # Who is refused again after a wait has company, and may yield to it for longer.
+                wait = max(wait, unsaid) if (account, model) in self._yields else wait
+                self._yields.add((account, model))
             self._rest((account, None if outcome.whole_account else model), now + wait)
         elif fault is Fault.QUOTA_EXHAUSTED_BILLING:
             self._rest((account, None), now + _DAY_REST)
