@@ -17,7 +17,7 @@ def nearest(name: str, unit: str, weights: Mapping[str, float]) -> str:
     by exponential draws whose rate is the weight: a variant that is added later takes its
     share of the units, and nobody else moves.
     """
-    return min(weights, key=lambda each: (_draw(name, unit, each) / weights[each], each))
+    return min(weights, key=lambda each: _draw(name, unit, each) / weights[each])
 
 
 def _draw(name: str, unit: str, variant: str) -> float:

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,13 +48,11 @@ def read(
 def path_of(given: object, what: str) -> Path:
     """The path that somebody gave for `what`. Raises ConfigError for what can be none."""
     if isinstance(given, str | os.PathLike):
-        try:
+        with suppress(TypeError, UnicodeEncodeError):  # a path of bytes; one with a surrogate
             path = Path(given)
             os.fsencode(path)
-        except (TypeError, UnicodeEncodeError):  # of bytes; with a surrogate
-            given = None
-        else:
             return path
+    del given  # it may be a key, and what is raised holds this frame
     raise ConfigError(f"{what} is named by a path, a text or a Path; this one can be no path")
 
 

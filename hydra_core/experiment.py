@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from hydra_core.assignment import nearest
 from hydra_core.errors import ConfigError, HydraError, InvalidArgument
 from hydra_core.messages import Chunk, Message, Reply
-from hydra_core.request import listed
+from hydra_core.request import check_quality, listed
 from hydra_core.trial import Observation, Score, compared
 
 if TYPE_CHECKING:
@@ -182,8 +182,7 @@ class Experiment:
         a wait, a cached reply or another model's says nothing of the variant and is passed
         over. Raises InvalidArgument for a number outside 0..1, or another experiment's reply.
         """
-        if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
-            raise InvalidArgument("quality is a number from 0 (useless) to 1 (right)")
+        check_quality(quality)
         if isinstance(reply, str):
             with self._lock:
                 self._scores[self.assign(reply)].judged(reply, quality)

@@ -157,6 +157,19 @@ def checked(named: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def judged(reply: object, quality: object) -> None:
+    """Look at what feedback was given. Raises InvalidArgument, naming the argument."""
+    if not isinstance(reply, Reply):
+        raise InvalidArgument("reply must be the Reply that chat() or achat() returned")
+    check_quality(quality)
+
+
+def check_quality(quality: object) -> None:
+    """Look at a reader's opinion. Raises InvalidArgument unless it is a number from 0 to 1."""
+    if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
+        raise InvalidArgument("quality is a number from 0 (useless) to 1 (right)")
+
+
 def _check(name: str, value: object) -> None:
     fits, form = _FORMS[name]
     if not fits(value):
@@ -173,11 +186,3 @@ def _body_fields(extra: Mapping[str, Any]) -> dict[str, Any]:
         if name in _FORMS:
             _check(name, value)
     return fields
-
-
-def judged(reply: object, quality: object) -> None:
-    """Look at what feedback was given. Raises InvalidArgument, naming the argument."""
-    if not isinstance(reply, Reply):
-        raise InvalidArgument("reply must be the Reply that chat() or achat() returned")
-    if not isinstance(quality, int | float) or not 0.0 <= quality <= 1.0:
-        raise InvalidArgument("quality is a number from 0 (useless) to 1 (right)")

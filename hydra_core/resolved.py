@@ -147,8 +147,8 @@ def _models(provider: ProviderConfig, entry: CatalogEntry | None) -> Iterator[Re
 
 
 def _is_gateway(provider: ProviderConfig) -> bool:
-    host = urlsplit(provider.base_url or "").hostname
-    return bool(host and provider.keys) and not is_private((host or "").rstrip("."))
+    host = urlsplit(provider.base_url or "").hostname or ""
+    return bool(host and provider.keys) and not is_private(host.rstrip("."))
 
 
 def _model(

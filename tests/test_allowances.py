@@ -155,7 +155,7 @@ def test_the_prices_of_the_catalogue_hold_where_the_vendor_bills():
     row["base_url"] = "https://gateway.example.com/deepseek/v1"
     (known,) = assemble(load(settings), now=0.0).manager.deployments
     assert known.model.input_usd is not None
-    for address in ("http://127.0.0.1:9/v1", "http://10.1.2.3/v1", "http://gpu:8000/v1"):
+    for address in ("http://127.0.0.1:9/v1", "http://10.1.2.3/v1", "http://gpu:8000/v1", "http://gpu.local./v1"):
         row["base_url"] = address
         pool = assemble(load(settings), now=0.0)
         assert pool.manager.deployments[0].model.input_usd is None

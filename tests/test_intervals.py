@@ -96,6 +96,8 @@ def test_one_user_asking_often_is_one_witness():
 def test_ten_times_the_same_quality_is_no_certainty():
     """Ten perfect answers do not prove that the eleventh will be one."""
     found = interval(spread([(1, 1.0)] * 10, shares=True))
+    even = interval(few := spread([(1, 1.0)] * 9 + [(1, 0.0)] * 4, shares=True))
+    assert even.high - few.centre == pytest.approx(few.centre - even.low)
     assert found.mean == 1.0
     assert found.low < 0.9
 

@@ -32,7 +32,6 @@ _RETURNS: Final = 128
 _BUNCHES: Final = 16
 _ROUNDING: Final = 1e-6
 _DAYS: Final = 366  # a line is followed so far through a budget
-_AT_ONCE: Final = 0.001  # seconds that a call takes at least
 
 
 class _Limit:
@@ -140,8 +139,6 @@ class Purse:
 
     def earliest(self, need: float, at: float) -> float:
         """When so much may be spent, from `at` on, if nothing is booked before."""
-        if need > self._limit:
-            return inf
         day = self._day(at)
         for later in range(day, day + _DAYS):
             if self._used.get(later, 0.0) + need <= self._limit or need <= 0.0:
@@ -177,7 +174,7 @@ class StandIn:
         self.members = members
         self._started = 0
         group, allowance = members[0].group, members[0].allowance
-        self._latency = max(_AT_ONCE, mean_latency(members) or usual)
+        self._latency = mean_latency(members) or usual
         self._at = max(now, min(max(d.hard_until, d.soft_until) for d in members))
         self._hours = None if allowance is None else allowance.hours
         self._purses: list[Purse] = []

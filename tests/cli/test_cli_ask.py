@@ -126,6 +126,9 @@ def test_a_report_overwrites_no_file_of_yours(run, book, config, provider, place
     ended = run("ask", book, QUESTION, "--config", config, "--report", own)
     assert (ended.status, own.read_text(), provider.log) == (1, "# Notes", ())
     assert "did not write" in ended.err
+    own.write_bytes(b"\xff\xd8\xff\xe0")
+    assert "did not write" in run("ask", book, QUESTION, "--config", config, "--report", own).err
+    assert (own.read_bytes(), provider.log) == (b"\xff\xd8\xff\xe0", ())
     earlier.write_text("# Why?\n\nSource: `b.txt`. Answer: full.\n")
     assert run("ask", book, QUESTION, "--config", config, "--report", earlier).status == 0
     assert "Why?" not in earlier.read_text("utf-8").splitlines()[0]

@@ -106,14 +106,15 @@ def test_the_fault_of_one_key_is_no_cause_of_the_wait_for_another(
 
 @STREAM
 @pytest.mark.parametrize(
-    ("language", "told"), [("en", "No answer came before"), ("es", "No llegó ninguna")]
+    ("language", "told"),
+    [("en", ("No answer came before", "The cause: ")), ("es", ("No llegó ninguna", "La causa: "))],
 )
 def test_a_slow_answer_is_not_told_as_a_lack_of_keys(caller, pool, serve, language, told, stream):
     """Who gave too little time for an answer is told so, and that a new try may start soon."""
     hydra = pool(serve(latency=30.0), language=language)
     reply = one(caller, hydra, "hello", stream=stream, deadline=0.2)
     assert reply.kind == "wait"
-    assert told in reply.text
+    assert [words for words in told if words not in reply.text] == []
     assert reply.eta < 5
     with pytest.raises(DeadlineExceeded, match="deadline passed before an answer came"):
         caller.ask(hydra, "hello", stream=stream, deadline=0.2, on_exhausted="raise")

@@ -16,6 +16,7 @@ from hydra_core.messages import ChatRequest, Fault
 
 PATIENT = {"max_wait": 9000.0, "deadline": 9000.0}
 NOW = 1.0
+ONE = Size(chars=2, messages=1, max_tokens=None, known_tokens=1.0)
 
 
 def told_and_true(world, ahead, last, **request):
@@ -136,6 +137,35 @@ def test_nobody_is_turned_away_who_would_be_served(make_pool, make_world, ok):
     world.run(61.0)
     journey = world.pool.journey(61.0, max_wait=30.0)
     assert isinstance(journey.next_step(world.pool.manager, 61.0), Park)
+
+
+def joined(pool, count):
+    """So many requests stand in line; their tickets."""
+    return [pool.manager.join(pool.route(), ONE, (), 0, NOW) for _ in range(count)]
+
+
+def test_a_line_that_is_longer_than_is_played_goes_on_at_its_pace(make_pool):
+    """Of four thousand at ten a second the last starts as late as they say, not as those played."""
+    pool = make_pool([{"rpm": 600, "shape": "bucket"}])
+    waiting = sum(ticket.lease is None for ticket in joined(pool, 4000))
+    turn = pool.manager.room.turn(pool.route(), ONE, (), 0, NOW)
+    assert turn - NOW == pytest.approx(waiting / 10.0, rel=0.05)
+
+
+def test_a_line_that_became_another_is_played_anew(make_pool):
+    """Who is told a wait is told it by those who stand before him now, more or fewer."""
+    pool = make_pool([{"rpm": 60, "shape": "bucket"}])
+    waiting = [ticket for ticket in joined(pool, 160) if ticket.lease is None]
+
+    def turn():
+        return pool.manager.room.turn(pool.route(), ONE, (), 0, NOW) - NOW
+
+    assert turn() == pytest.approx(len(waiting), abs=3.0)
+    for ticket in waiting[50:]:
+        pool.manager.leave(ticket, NOW)
+    assert turn() == pytest.approx(50.0, abs=3.0)
+    joined(pool, 100)
+    assert turn() == pytest.approx(150.0, abs=5.0)
 
 
 def test_two_thousand_who_are_told_cost_few_rehearsals(make_pool, make_world, ok, monkeypatch):
