@@ -1,5 +1,7 @@
 """What every test stands on."""
 
+import threading
+
 # For pytest, which imports it where a finaliser's warning reaches it first: amid another
 # import, perhaps, and on CPython 3.11 an import that begins in the lock of one fails.
 import tracemalloc  # noqa: F401
@@ -9,6 +11,21 @@ from uuid import uuid4
 # recursion depth mismatch" when hypothesis is first imported deep inside one.
 import hypothesis  # noqa: F401
 import pytest
+
+
+@pytest.fixture
+def until():
+    """Wait for what other threads do; a failure after 20 seconds."""
+
+    def wait(condition):
+        step = threading.Event()
+        for _ in range(2_000):
+            if condition():
+                return
+            step.wait(0.01)
+        raise AssertionError("it never came true")
+
+    return wait
 
 
 @pytest.fixture(autouse=True)

@@ -343,7 +343,7 @@ def keys_of(hydra):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no such signal here")
-def test_a_killed_process_leaves_a_sound_store_and_living_keys(opened, store, tmp_path):
+def test_a_killed_process_leaves_a_sound_store_and_living_keys(opened, store, tmp_path, until):
     """Three kills in the middle of the work: the store is sound, every key answers."""
     path = tmp_path / "memory" / "hydra.db"
     with provider() as fake:
@@ -351,7 +351,7 @@ def test_a_killed_process_leaves_a_sound_store_and_living_keys(opened, store, tm
         for _ in range(3):
             process = run(tmp_path, config, 100_000, every=0.001)
             before = fake.total.calls
-            wait_until(lambda before=before: fake.total.calls > before + 100 and path.exists())
+            until(lambda before=before: fake.total.calls > before + 100 and path.exists())
             process.kill()
             process.communicate(timeout=20)
         with opened(fake, strategy="round_robin") as hydra:
@@ -360,15 +360,6 @@ def test_a_killed_process_leaves_a_sound_store_and_living_keys(opened, store, tm
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     assert not list(path.parent.glob("*.corrupt-*"))
-
-
-def wait_until(condition):
-    step = threading.Event()
-    for _ in range(2_000):
-        if condition():
-            return
-        step.wait(0.01)
-    raise AssertionError("it never came true")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -209,7 +209,7 @@ def test_threads_count_together():
     assert (stats["replies"], stats["attempts"], stats["tokens"]) == ({"full": 4000}, 4000, 8000)
 
 
-def test_a_hanging_pool_shows_what_hangs(fake):
+def test_a_hanging_pool_shows_what_hangs(fake, until):
     """Calls that have not ended are seen: on the wire, for how long, and waiting for a key."""
     config = fake.config(cache=False, max_wait=60.0)
     for key in config["providers"][0]["keys"]:
@@ -223,8 +223,7 @@ def test_a_hanging_pool_shows_what_hangs(fake):
 
         for number in range(3):
             threading.Thread(target=ask, args=(number,), daemon=True).start()
-        while fake.in_flight < 2 or not hydra.health()["waiting"]:
-            threading.Event().wait(0.01)
+        until(lambda: fake.in_flight == 2 and hydra.health()["waiting"])
         health = hydra.health()
         provider = health["providers"]["fake"]
         assert (health["in_flight"], provider["in_flight"], health["waiting"]) == (2, 2, 1)
