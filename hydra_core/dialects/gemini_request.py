@@ -49,7 +49,8 @@ def gemini_body(model: str, request: ChatRequest) -> dict[str, Any]:
         body["toolConfig"] = {"functionCallingConfig": _calling(params.get("tool_choice"))}
     extra = params.get("extra_body")
     if isinstance(extra, dict):
-        body.update(extra)
+        # `thinking` is Claude's word, for which a fallback to it may have been told.
+        body.update({name: value for name, value in extra.items() if name != "thinking"})
     return body
 
 

@@ -96,6 +96,18 @@ def test_thoughts_are_not_sent_where_none_are_wanted(answer):
     assert "thinking_blocks" in sent([ASKED, answer, RESULT], "my-gateway")["messages"][1]
 
 
+def test_claudes_parameter_is_unknown_to_gemini_itself():
+    """It refuses names that it does not know; its own ones in `extra_body` are sent."""
+    extra = {"thinking": THINKING, "labels": {"a": "b"}}
+    request = ChatRequest([ASKED], params={"extra_body": extra, "thinking": THINKING})
+    target = Target("https://host/v1", "gemini-3")
+    body = orjson.loads(
+        get_dialect("gemini", "gemini").encode(target, request, stream=False).body
+    )
+    assert "thinking" not in body
+    assert body["labels"] == {"a": "b"}
+
+
 def events(dialect: str, *values: Sent) -> list[Any]:
     """The steps of a stream of these events."""
     reader = get_dialect(dialect, dialect).stream(200, {}, now=0.0)

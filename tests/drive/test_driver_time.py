@@ -132,11 +132,16 @@ def test_who_came_first_is_served_first_and_priority_before(caller, pool, serve)
 
 def test_an_impatient_caller_puts_no_key_to_a_long_rest(caller, pool, serve):
     """A deadline shorter than the answer is a light doubt: others are served soon."""
-    fake = serve(["key-canary-1", "key-canary-2"], latency=0.3, time_scale=0.05)
+    fake = serve(["key-canary-1", "key-canary-2"], latency=0.6, time_scale=0.05)
     hydra = pool(fake)
+    caller.chat(hydra, "the first call of a process loads what it needs")
+    cut = []
     for _ in range(3):
-        with pytest.raises(DeadlineExceeded):
-            caller.chat(hydra, "quick!", deadline=0.1, on_exhausted="raise")
+        # On a busy machine the time may be up before anything is sent.
+        with pytest.raises((DeadlineExceeded, PoolExhausted)) as caught:
+            caller.chat(hydra, "quick!", deadline=0.25, on_exhausted="raise")
+        cut += caught.value.attempts
+    assert "timeout" in [attempt.outcome for attempt in cut]
     rests = [row["available_in"] for row in hydra.health()["providers"]["fake"]["keys"]]
     assert all(rest < 1.0 for rest in rests)
     assert caller.chat(hydra, "at leisure", on_exhausted="raise").kind == "full"
