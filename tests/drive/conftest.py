@@ -7,7 +7,6 @@ import contextlib
 import re
 import socketserver
 import threading
-import time
 from functools import partial
 
 import pytest
@@ -17,18 +16,13 @@ from hydra_core.errors import HydraError
 from hydra_core.testing import FakeProvider
 
 
-def until(condition):
-    """Wait for another thread; the test's own timeout ends it."""
-    while not condition():
-        time.sleep(0.002)
-
-
 class Caller:
     """Calls a Hydra through its sync or its async door; tests do not see which."""
 
-    def __init__(self, door, runner):
+    def __init__(self, door, runner, until):
         self.door = door
         self._runner = runner
+        self._until = until
 
     def chat(self, hydra, *args, **kwargs):
         """One reply."""
@@ -73,7 +67,7 @@ class Caller:
         for already, (question, priority) in enumerate(asks):
             call = hydra.achat if self.door == "async" else partial(asyncio.to_thread, hydra.chat)
             calls.append(asyncio.create_task(call(question, priority=priority)))
-            await asyncio.to_thread(until, lambda n=already: hydra._gate.waiting == n)
+            await asyncio.to_thread(self._until, lambda n=already: hydra._gate.waiting == n)
         return await asyncio.gather(*calls)
 
     def lease(self, hydra, use, **kwargs):
@@ -172,10 +166,10 @@ async def _gather(calls):
 
 
 @pytest.fixture(params=["sync", "async"])
-def caller(request):
+def caller(request, until):
     """Each test that takes it runs through both doors."""
     with asyncio.Runner() as runner:
-        yield Caller(request.param, runner)
+        yield Caller(request.param, runner, until)
 
 
 @pytest.fixture

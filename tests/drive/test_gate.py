@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import threading
-import time
 
 import pytest
 
@@ -31,13 +30,7 @@ def in_flight(hydra):
     return sum(key["in_flight"] for p in hydra.health()["providers"].values() for key in p["keys"])
 
 
-def until(condition):
-    """Wait for another thread; the test's own timeout ends it."""
-    while not condition():
-        time.sleep(0.005)
-
-
-def test_closing_wakes_waiting_threads(narrow):
+def test_closing_wakes_waiting_threads(narrow, until):
     """A thread that waits for a slot gets HydraClosed when Hydra is closed, not its timeout."""
     hydra, _ = narrow
     ends = []
@@ -60,7 +53,7 @@ def test_closing_wakes_waiting_threads(narrow):
     assert ends == ["closed"] * 3
 
 
-async def test_closing_wakes_waiting_tasks(narrow):
+async def test_closing_wakes_waiting_tasks(narrow, until):
     """A task that waits for a slot gets HydraClosed; what was on its way ends as well."""
     hydra, _ = narrow
     async with hydra.lease():
@@ -73,7 +66,7 @@ async def test_closing_wakes_waiting_tasks(narrow):
 
 
 @pytest.mark.parametrize("transport", ["pyreqwest", "httpx2"])
-async def test_closing_ends_calls_in_flight(serve, transport):
+async def test_closing_ends_calls_in_flight(serve, transport, until):
     """A call whose answer has not come when Hydra is closed ends with HydraClosed."""
     fake = serve(latency=0.5)
     hydra = Hydra(fake.config(cache=False, transport=transport))
@@ -101,7 +94,7 @@ def test_a_finalizer_inside_the_gate_does_not_lock_it(narrow):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_leaves_the_parents_calls_to_the_parent(narrow):
+def test_a_fork_leaves_the_parents_calls_to_the_parent(narrow, until):
     """The child counts no call and no waiter of its parent, and is served at once."""
     hydra, fake = narrow
     with hydra.lease():

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import threading
-import time
 
 import pytest
 
@@ -15,12 +14,6 @@ from hydra_core.testing import FakeKey, FakeLimits
 
 ONE = [FakeKey("key-canary-1", limits=FakeLimits(concurrency=1))]
 TRANSPORT = pytest.mark.parametrize("transport", ["pyreqwest", "httpx2"])
-
-
-def until(condition):
-    """Wait for another thread; the test's own timeout ends it."""
-    while not condition():
-        time.sleep(0.002)
 
 
 class Left(Exception):
@@ -149,7 +142,7 @@ def test_the_tokens_of_a_left_stream_stay_charged(serve):
         assert call.prompt_tokens <= key["limits"]["tpm"]["used"] <= 2 * call.prompt_tokens
 
 
-async def test_leaving_before_an_answer_keeps_the_whole_booking(serve):
+async def test_leaving_before_an_answer_keeps_the_whole_booking(serve, until):
     """Of a second attempt nothing is known yet, whatever the first one had shown."""
     limits = FakeLimits(tpm=100_000)
     fake = serve([FakeKey(f"key-canary-{n}", limits=limits) for n in (1, 2)])

@@ -101,6 +101,18 @@ def test_what_is_booked_for_the_answer_is_free_when_it_ends(make_pool, make_worl
     assert told == pytest.approx(true, rel=0.2)
 
 
+@pytest.mark.parametrize("shape", ["sliding", "bucket"])
+def test_a_supposed_limit_smaller_than_the_requests_lets_each_through_when_it_is_whole(
+    make_pool, make_world, ok, shape
+):
+    """What is but a guess turns nobody away for good: the largest waits for all of it."""
+    pool = make_pool([{"tpm": 600, "shape": shape}])
+    pool.deployments[0].group.windows[0].tentative = True
+    world = make_world(pool, lambda lease, _: (0.4, ok(lease.tokens)))
+    told, true = told_and_true(world, [(900.0, 0)] * 3, 900.0)
+    assert told == pytest.approx(true, rel=0.05)
+
+
 @pytest.mark.parametrize("own", [300.0, 20.0])
 def test_a_budget_that_others_use_up_first_is_waited_for(make_pool, make_world, ok, own):
     """A line that spends a shared day's budget takes as many days; a small request waits behind."""

@@ -97,3 +97,15 @@ def test_what_costs_nothing_is_let_through_a_budget_that_is_overdrawn():
     budget.book(11.0, NOW)
     purse = Purse(budget, NOW)
     assert (purse.earliest(0.0, 5.0), purse.earliest(1.0, 5.0)) == (5.0, 100.0)
+
+
+def test_an_answer_that_may_not_be_long_takes_no_more_than_it_may(make_pool):
+    """Who asks for few tokens holds those behind him up for no longer than these take."""
+    pool = make_pool([{"tpm": 600, "shape": "bucket"}])
+    short = Size(chars=2, messages=1, max_tokens=5, known_tokens=None)
+    for _ in range(400):
+        pool.manager.join(pool.route(), short, (), 0, NOW)
+    usual = pool.deployments[0].model.usual_tokens(short)
+    assert usual < 20.0 < pool.deployments[0].model.usual_output
+    line = sum(ticket.lease is None for ticket in pool.manager.room.tickets())
+    assert turn(pool) == pytest.approx(line * usual / 10.0, rel=0.1)
