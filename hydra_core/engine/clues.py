@@ -5,7 +5,8 @@ Two things show it, and each must be seen twice:
 - refusal: a key of which nothing was asked for a whole window is refused while another one
   is drained, by what we asked of it, and no third one was asked for anything. The refused
   key must have served before, or both must be told to wait until the same moment: a key
-  whose day was spent by somebody else is refused as well.
+  whose day was spent by somebody else is refused as well. The second time it must have
+  served since the first, or be told so again: he may go on for minutes.
 - counter: what a reply says is left has gone down by exactly as much as we asked of one
   other key since, and no third one was asked; by different amounts each time.
 
@@ -71,8 +72,8 @@ class Track:
     refusal; `unheard` are calls that ended otherwise. `mark` is what all had served when this
     one last did. `drained_until` is when the wait of the last refusal that we caused ends,
     `stated` when the provider said that it does; `suspects` were refused meanwhile, so many
-    times each. `seen` holds the calls of all accounts at the last reading, `matches` by
-    how much the counter fell as another account explains it.
+    times each, and had served so much by then. `seen` holds the calls of all accounts at
+    the last reading, `matches` by how much the counter fell as another account explains it.
     """
 
     __slots__ = (
@@ -104,7 +105,7 @@ class Track:
         self.busy_at = _NEVER_YET  # when we last asked anything of it that was not refused
         self.drained_until = 0.0
         self.stated: float | None = None
-        self.suspects: dict[Track, int] = {}
+        self.suspects: dict[Track, tuple[int, int]] = {}
         self.proved = False
         self.seen: dict[Track, int] | None = None
         self.matches: dict[Track, set[int]] = {}
@@ -238,10 +239,11 @@ class Clues:
             )
             current = at >= max(since, drained.busy_at)  # else it has served since
             if track is not drained and current and (track.served or together):
-                drained.suspects[track] = drained.suspects.get(track, 0) + 1
-        if not drained.suspects or (
-            not drained.proved and sum(drained.suspects.values()) < _TWICE
-        ):
+                times, served = drained.suspects.get(track, (0, -1))
+                if together or track.served > served:
+                    drained.suspects[track] = times + 1, track.served
+        seen = sum(times for times, _ in drained.suspects.values())
+        if not drained.suspects or (not drained.proved and seen < _TWICE):
             return ()
         drained.proved = True
         suspects, drained.suspects = drained.suspects, {}

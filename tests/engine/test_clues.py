@@ -85,6 +85,19 @@ def test_keys_that_served_before_need_no_stated_wait(make_pool):
     assert accounts(pool) == 1
 
 
+@pytest.mark.parametrize(("times", "between", "left"), [(4, 0, 2), (2, 1, 1)])
+def test_a_key_that_others_use_up_for_minutes_does_not_share(make_pool, times, between, left):
+    """Refused minute after minute it shows one thing; only served in between it shows two."""
+    pool = make_pool([{}, {}])
+    served(pool, "k2", 1.0)
+    for moment in (200.0, 400.0, 600.0, 800.0)[:times]:
+        served(pool, "k2", moment - 100.0, calls=between)
+        served(pool, "k1", moment, calls=5)
+        refused(pool, "k1", moment)
+        refused(pool, "k2", moment)
+    assert accounts(pool) == left
+
+
 def test_keys_that_were_used_are_not_fresh(make_pool):
     """Each drained its own quota, as keys of separate accounts under load do."""
     pool = make_pool([{}, {}, {}])
