@@ -83,7 +83,7 @@ class Rehearsal:
         "_by_kind",
         "_cast",
         "_each",
-        "_groups",
+        "_eligible",
         "_line",
         "_moments",
         "_rankings",
@@ -102,7 +102,7 @@ class Rehearsal:
         self.taken = now
         self._line = _Line(newcomer.order[0], passes, batch=newcomer.kind.batch)
         self._rankings: dict[object, _Ranking] = {}
-        self._groups: dict[object, dict[StandIn, int]] = {}
+        self._eligible: dict[object, dict[StandIn, int]] = {}
         self._by_kind: dict[object, tuple[list[tuple[int, int]], list[float]]] = {}
         self._cast, every = _cast_of(routes, now)
         line = self._line.tickets(queues)
@@ -130,9 +130,9 @@ class Rehearsal:
     def _able(self, ticket: Ticket) -> dict[StandIn, int]:
         """The stand-ins that may serve it, with their tiers."""
         asked = ticket.route, ticket.avoid
-        able = self._groups.get(asked)
+        able = self._eligible.get(asked)
         if able is None:
-            able = self._groups[asked] = {}
+            able = self._eligible[asked] = {}
             for tier, members in enumerate(ticket.route.tiers):
                 for deployment in members.deployments:
                     stand_in = self._cast.get(deployment)

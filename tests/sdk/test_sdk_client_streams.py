@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import threading
 
 import httpx
 import httpx2
@@ -57,16 +56,6 @@ def begin(sdk):
 
 def in_flight(hydra):
     return sum(row["in_flight"] for row in hydra.stats()["keys"].values())
-
-
-def wait_until(condition):
-    """Look again and again, for ten seconds at most."""
-    tick = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        tick.wait(0.01)
-    raise AssertionError("it did not come true")
 
 
 def collect(stream, texts):
@@ -127,17 +116,17 @@ async def test_leaving_an_async_stream_frees_its_lease(fake, hydra, library):
     fake.wait_idle()
 
 
-def test_a_forgotten_stream_frees_its_lease(fake, hydra, library):
+def test_a_forgotten_stream_frees_its_lease(fake, hydra, library, until):
     """An SDK's stream that nobody closes is settled when it is collected."""
     fake.fail("stall", after_chunks=3)
     with sync_sdk(hydra, library) as sdk:
         next(begin(sdk))
         gc.collect()
-        wait_until(lambda: not in_flight(hydra))
+        until(lambda: not in_flight(hydra))
         fake.wait_idle()
 
 
-async def test_a_forgotten_async_stream_frees_its_lease(fake, hydra, library):
+async def test_a_forgotten_async_stream_frees_its_lease(fake, hydra, library, until):
     """The same on an event loop."""
     fake.fail("stall", after_chunks=3)
     async with async_sdk(hydra, library) as sdk:
@@ -145,7 +134,7 @@ async def test_a_forgotten_async_stream_frees_its_lease(fake, hydra, library):
         await anext(stream)
         del stream
         gc.collect()
-        await asyncio.to_thread(wait_until, lambda: not in_flight(hydra))
+        await asyncio.to_thread(until, lambda: not in_flight(hydra))
     await asyncio.to_thread(fake.wait_idle)
 
 
@@ -159,7 +148,7 @@ def raw_stream(client):
     return response, pieces
 
 
-def test_a_forgotten_response_frees_its_lease(fake, hydra, library):
+def test_a_forgotten_response_frees_its_lease(fake, hydra, library, until):
     """A response that not even an SDK watches over is settled by its own end."""
     fake.fail("stall", after_chunks=3)
     with hydra.http_client(library) as client:
@@ -167,28 +156,28 @@ def test_a_forgotten_response_frees_its_lease(fake, hydra, library):
         assert in_flight(hydra) == 1
         del held
         gc.collect()
-        wait_until(lambda: not in_flight(hydra))
+        until(lambda: not in_flight(hydra))
 
 
-def test_closing_within_the_gates_lock_does_not_hang(fake, hydra, library):
+def test_closing_within_the_gates_lock_does_not_hang(fake, hydra, library, until):
     """The collector may close a stream while its thread decides: that must not be for ever."""
     fake.fail("stall", after_chunks=3)
     with hydra.http_client(library) as client:
         response, pieces = raw_stream(client)
         hydra._gate.ask(lambda *_: response.close())
-        wait_until(lambda: not in_flight(hydra))
+        until(lambda: not in_flight(hydra))
         pieces.close()
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_cancelled_call_frees_its_lease(fake, hydra, library, stream):
+async def test_a_cancelled_call_frees_its_lease(fake, hydra, library, until, stream):
     """Cancelling while the provider is silent settles at once and lets the connection go."""
     fake.fail("hang")
     async with async_sdk(hydra, library) as sdk:
         call = asyncio.create_task(
             sdk.chat.completions.create(model="hydra", messages=LONG, stream=stream)
         )
-        await asyncio.to_thread(wait_until, lambda: fake.in_flight)
+        await asyncio.to_thread(until, lambda: fake.in_flight)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
